@@ -1,0 +1,121 @@
+//go:build cgo
+
+package milter
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// address is a listening address as smfi_setconn takes it, taken apart.
+type address struct {
+	text    string
+	network string // "unix", "tcp4", "tcp6" or "fd"
+	path    string // unix: the socket's path
+	host    string // tcp: empty is any
+	port    int    // tcp
+	fd      int    // fd
+}
+
+// maxUnixPath is the longest path that libmilter takes for a unix socket.
+const maxUnixPath = len(syscall.RawSockaddrUnix{}.Path) - 2
+
+// parseAddress reads unix:/path, local:/path, /path, inet:port@host, inet6:port@host and fd:N, strictly where
+// libmilter would take a wrong address for another one: a port of 70000 for 4464, of "25x" for 25.
+func parseAddress(text string) (address, error) {
+	if text == "" {
+		return address{}, fmt.Errorf("%w: no address; write unix:/path, inet:port@host, inet6:port@host or fd:N", ErrArgument)
+	}
+	if err := checkText("address", text); err != nil {
+		return address{}, err
+	}
+	kind, rest, found := strings.Cut(text, ":")
+	if !found {
+		kind, rest = "", text
+	}
+	addr := address{text: text}
+	switch strings.ToLower(kind) {
+	case "", "unix", "local":
+		addr.network, addr.path = "unix", rest
+		return addr, addr.checkPath()
+	case "inet":
+		addr.network = "tcp4"
+		return addr, addr.parsePortHost(rest)
+	case "inet6":
+		addr.network = "tcp6"
+		return addr, addr.parsePortHost(rest)
+	case "fd":
+		fd, err := strconv.Atoi(rest)
+		if err != nil || fd < 0 {
+			return address{}, fmt.Errorf("%w: address %q: %q is not a file descriptor", ErrArgument, text, rest)
+		}
+		addr.network, addr.fd = "fd", fd
+		return addr, nil
+	}
+	return address{}, fmt.Errorf("%w: address %q: %q is none of unix, local, inet, inet6, fd", ErrArgument, text, kind)
+}
+
+func (a *address) checkPath() error {
+	switch {
+	case a.path == "":
+		return fmt.Errorf("%w: address %q has no path", ErrArgument, a.text)
+	case len(a.path) > maxUnixPath:
+		return fmt.Errorf("%w: address %q: the path has %d bytes, over %d: %w", ErrArgument, a.text, len(a.path), maxUnixPath,
+			syscall.ENAMETOOLONG)
+	}
+	return nil
+}
+
+func (a *address) parsePortHost(text string) error {
+	port, host, hasHost := strings.Cut(text, "@")
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		n, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
+	}
+	if err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("%w: address %q: %q is not a port of 1 to 65535, nor a service's name", ErrArgument, a.text, port)
+	}
+	bracketed := strings.HasPrefix(host, "[")
+	if bracketed {
+		host = strings.TrimSuffix(host[1:], "]")
+	}
+	switch ip := net.ParseIP(host); {
+	case hasHost && host == "":
+		return fmt.Errorf("%w: address %q has an @ and no host behind it", ErrArgument, a.text)
+	case bracketed && ip == nil, ip != nil && (ip.To4() != nil) != (a.network == "tcp4"):
+		return fmt.Errorf("%w: address %q: %q is not an address of its family", ErrArgument, a.text, host)
+	}
+	a.host, a.port = host, n
+	return nil
+}
+
+// hostPort is the address as package net takes it, to listen on (tcp only).
+func (a *address) hostPort() string { return net.JoinHostPort(a.host, strconv.Itoa(a.port)) }
+
+// fdAddr gives what is needed to dial the socket that an fd: address names.
+func fdAddr(fd int) (network, addr string, err error) {
+	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
+	if err != nil {
+		return "", "", err
+	}
+	if kind != syscall.SOCK_STREAM {
+		return "", "", fmt.Errorf("socket of type %d: %w", kind, syscall.ESOCKTNOSUPPORT)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		return "", "", err
+	}
+	switch name := name.(type) {
+	case *syscall.SockaddrInet4:
+		return "tcp4", (&net.TCPAddr{IP: name.Addr[:], Port: name.Port}).String(), nil
+	case *syscall.SockaddrInet6:
+		return "tcp6", (&net.TCPAddr{IP: name.Addr[:], Port: name.Port}).String(), nil
+	case *syscall.SockaddrUnix:
+		return "unix", name.Name, nil
+	}
+	return "", "", syscall.EAFNOSUPPORT
+}

@@ -1,0 +1,145 @@
+//go:build cgo
+
+package milter
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// filter is what libmilter's callbacks work on: the registered callback set, what it asks for, and the open sessions.
+type filter struct {
+	callbacks   Callbacks
+	actions     Action
+	protocol    Protocol
+	macros      map[Stage][]string
+	maxDataSize int
+	logger      *slog.Logger
+
+	phase      atomic.Int32 // a phase
+	negotiated sync.Map     // smfictx → negotiated: outlives the session, see session.begin
+
+	mu       sync.Mutex
+	sessions map[*Session]struct{}
+	drained  chan struct{} // closed once no session is open, where somebody waits for it
+
+	stats  counters
+	logged [stepCount]atomic.Bool // what is logged once for each step
+}
+
+// phase is what happens to new sessions.
+type phase = int32
+
+const (
+	phaseServing  phase = iota // taken
+	phaseRefusing              // refused at negotiation; those that are open go on
+	phaseStopped               // none: what libmilter still calls is answered SMFIS_TEMPFAIL
+)
+
+// counters are what Stats shows.
+type counters struct {
+	sessions, cutOff, messages, callbacks, panics, badStatuses atomic.Int64
+}
+
+// running is the filter that libmilter's callbacks reach: one for each process, as libmilter's state is.
+var running atomic.Pointer[filter]
+
+func newFilter(srv *Server) *filter {
+	f := &filter{
+		callbacks: srv.Callbacks,
+		actions:   srv.Actions,
+		protocol:  srv.Protocol,
+		macros:    maps.Clone(srv.Macros),
+		logger:    srv.Logger,
+		sessions:  map[*Session]struct{}{},
+	}
+	if f.logger == nil {
+		f.logger = slog.Default()
+	}
+	return f
+}
+
+// add registers a new session, unless the filter has stopped.
+func (f *filter) add(s *Session) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.phase.Load() == phaseStopped {
+		return false
+	}
+	f.sessions[s] = struct{}{}
+	s.id = uint64(f.stats.sessions.Add(1))
+	return true
+}
+
+// remove takes a session out, and tells whether it was in: false for the second time and after stop.
+func (f *filter) remove(s *Session) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, open := f.sessions[s]; !open {
+		return false
+	}
+	delete(f.sessions, s)
+	if len(f.sessions) == 0 && f.drained != nil {
+		close(f.drained)
+		f.drained = nil
+	}
+	return true
+}
+
+// drain gives a channel that is closed as soon as no session is open.
+func (f *filter) drain() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.drained != nil {
+		return f.drained
+	}
+	drained := make(chan struct{})
+	if len(f.sessions) == 0 {
+		close(drained)
+	} else {
+		f.drained = drained
+	}
+	return drained
+}
+
+// stop ends the sessions that are open, which libmilter may never close (a build with a worker pool does not), and says
+// how many there were.
+func (f *filter) stop() int {
+	f.mu.Lock()
+	f.phase.Store(phaseStopped)
+	cut := f.sessions
+	f.sessions = nil
+	f.mu.Unlock()
+
+	for s := range cut {
+		s.release()
+	}
+	f.stats.cutOff.Add(int64(len(cut)))
+	return len(cut)
+}
+
+func (f *filter) open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.sessions)
+}
+
+// log writes a line about a session. A Logger that panics is the program's own fault, but not the end of it.
+func (f *filter) log(level slog.Level, message string, s *Session, attrs ...slog.Attr) {
+	defer func() { _ = recover() }()
+	attrs = append(attrs, slog.Uint64("session", s.id))
+	if queueID, ok := s.Macro("i"); ok {
+		attrs = append(attrs, slog.String("queue_id", queueID))
+	}
+	f.logger.LogAttrs(context.Background(), level, message, attrs...)
+}
+
+// logOnce is log for what would come again with each mail: once for each step.
+func (f *filter) logOnce(message string, s *Session, st step, status Status) {
+	if f.logged[st].CompareAndSwap(false, true) {
+		f.log(slog.LevelWarn, message, s, slog.String("callback", st.String()), slog.String("status", status.String()))
+	}
+}

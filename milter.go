@@ -1,0 +1,429 @@
+//go:build cgo
+
+package milter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Server is the one filter of this process: smfiDesc, smfi_setconn and the settings around them. libmilter keeps its
+// state in the process, so one server can run, once: a second one gets ErrInUse, also after the first was stopped.
+// (A server that could not start leaves room for another.)
+//
+// Its fields are read by ListenAndServe and must not be changed after that.
+type Server struct {
+	// Addr is smfi_setconn's argument: where the MTA finds the filter.
+	//
+	//	unix:/run/filter.sock, local:/run/filter.sock   a unix socket, of at most 106 bytes of path on Linux
+	//	inet:8890@127.0.0.1, inet:8890                  a TCP port, on one IPv4 address (or host name) or on all
+	//	inet6:8890@[::1]                                the same with IPv6
+	//	fd:3                                            a listening socket that was inherited, where libmilter has it
+	//	                                                (Debian's and Ubuntu's; upstream's has not)
+	Addr string
+
+	// Name is xxfi_name: what libmilter calls the filter in syslog. The default is "node-bindings".
+	Name string
+
+	// Actions is xxfi_flags: the changes that the filter may make. An MTA that does not allow one of them is not served.
+	// Callbacks.Negotiate, if set, asks for actions itself.
+	Actions Action
+
+	// Protocol are SMFIP_* bits to ask for beyond the SMFIP_NO* bits that nil callbacks imply. A bit that the MTA does not
+	// offer is not asked for; Session.Negotiated tells. A step named by an SMFIP_NR_* bit is never answered: what its
+	// callback returns is dropped, and logged once if it is not SMFIS_NOREPLY.
+	Protocol Protocol
+
+	// Macros is smfi_setsymlist for every connection: the macros that the MTA is to send at each stage, in place of those
+	// that it would send by itself, "i" or "{client_addr}". An MTA without SMFIF_SETSYMLIST is not asked.
+	Macros map[Stage][]string
+
+	// Callbacks are the filter.
+	Callbacks Callbacks
+
+	// Timeout is smfi_settimeout: how long libmilter waits for the MTA, in whole seconds (a part of one counts as one).
+	// 0 is libmilter's own, 7,210 seconds.
+	Timeout time.Duration
+
+	// Backlog is smfi_setbacklog: how many connections may wait to be accepted. 0 is libmilter's own, SOMAXCONN.
+	Backlog int
+
+	// MaxDataSize is smfi_setmaxdatasize: the longest packet, in bytes, that libmilter takes from the MTA or sends to it.
+	// 0 is libmilter's own, 65,535.
+	MaxDataSize int
+
+	// Debug is smfi_setdbg: 0, nothing, to 6. libmilter writes to standard output, which must be open then.
+	Debug int
+
+	// RemoveSocket is smfi_opensocket's argument: remove a unix socket that is at Addr and that nobody answers on.
+	RemoveSocket bool
+
+	// SocketMode are the permissions of the unix socket, 0o660 for instance. 0 leaves them to the umask. An MTA needs to
+	// be allowed to write to the socket.
+	SocketMode fs.FileMode
+
+	// Logger gets what the library has to say: panics and wrong statuses, with the session and, if known, the queue id.
+	// nil is slog.Default. (libmilter itself writes to syslog.)
+	Logger *slog.Logger
+
+	mu       sync.Mutex
+	filter   *filter
+	socket   *socket
+	closing  bool          // Shutdown or Close was called
+	forced   chan struct{} // closed by Close, for a Shutdown that waits
+	served   chan struct{} // closed when smfi_main has returned
+	stopOnce sync.Once
+	cutOff   int
+}
+
+// Stats are a server's figures since it started.
+type Stats struct {
+	SessionsOpen   int64 // sessions that are open now
+	SessionsTotal  int64 // sessions that have begun, connections that said nothing included
+	SessionsCutOff int64 // sessions that Shutdown or Close cut off
+	Messages       int64 // mails that have come to their end (xxfi_eom)
+	Callbacks      int64 // callbacks that libmilter has made
+	Panics         int64 // callbacks that panicked or called runtime.Goexit
+	BadStatuses    int64 // callbacks that returned what is no status
+}
+
+// process is libmilter's life in this process.
+var process struct {
+	mu      sync.Mutex
+	owner   *Server // the server that starts or runs
+	stopped bool    // smfi_stop was called: libmilter never runs again
+}
+
+// ListenAndServe is Server.ListenAndServe for a server with these three fields.
+func ListenAndServe(addr string, actions Action, cb Callbacks) error {
+	srv := &Server{Addr: addr, Actions: actions, Callbacks: cb}
+	return srv.ListenAndServe()
+}
+
+// ListenAndServe is smfi_register, smfi_setconn, smfi_opensocket and smfi_main: it serves the MTA until Shutdown or
+// Close is done, and then returns ErrServerClosed.
+//
+// It returns at once, with the reason, if the server cannot start: ErrArgument for a field that is wrong, ErrInUse for
+// libmilter or an address that is in use, the system's own error (errors.Is finds fs.ErrNotExist, fs.ErrPermission,
+// syscall.EADDRINUSE, …) for an address that cannot be opened.
+func (srv *Server) ListenAndServe() error {
+	if err := srv.check(); err != nil {
+		return err
+	}
+	if err := srv.claim(); err != nil {
+		return err
+	}
+	if err := srv.start(); err != nil {
+		srv.unclaim()
+		return err
+	}
+	return srv.serve()
+}
+
+// check looks at the fields.
+func (srv *Server) check() error {
+	wrong := func(format string, args ...any) error {
+		return &Error{"smfi_register", fmt.Errorf("%w: "+format, append([]any{ErrArgument}, args...)...)}
+	}
+	switch {
+	case checkText("Name", srv.Name) != nil:
+		return wrong("Name %q", srv.Name)
+	case srv.Timeout < 0 || srv.Timeout > math.MaxInt32*time.Millisecond: // libmilter counts milliseconds in an int
+		return wrong("Timeout %v", srv.Timeout)
+	case srv.Backlog < 0 || srv.Backlog > math.MaxInt32:
+		return wrong("Backlog %d", srv.Backlog)
+	case srv.MaxDataSize < 0 || srv.MaxDataSize > math.MaxInt32:
+		return wrong("MaxDataSize %d", srv.MaxDataSize)
+	case srv.Debug < 0 || srv.Debug > 6:
+		return wrong("Debug %d is not 0 to 6", srv.Debug)
+	case srv.SocketMode&^fs.ModePerm != 0:
+		return wrong("SocketMode %v has more than permissions", srv.SocketMode)
+	}
+	if srv.Debug > 0 {
+		if _, err := os.Stdout.Stat(); err != nil {
+			return wrong("Debug needs standard output: %w", err)
+		}
+	}
+	for stage, macros := range srv.Macros {
+		if _, err := symList(macros); err != nil {
+			return &Error{"smfi_setsymlist", err}
+		}
+		if stage < SMFIM_CONNECT || stage > SMFIM_EOH {
+			return &Error{"smfi_setsymlist", fmt.Errorf("%w: there is no %v", ErrArgument, stage)}
+		}
+	}
+	return nil
+}
+
+// claim makes libmilter this server's.
+func (srv *Server) claim() error {
+	srv.mu.Lock()
+	closing := srv.closing
+	srv.mu.Unlock()
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	switch {
+	case process.stopped:
+		return &Error{"smfi_main", fmt.Errorf("%w: libmilter was stopped and cannot run again in this process, start a new one: %w",
+			ErrInUse, ErrServerClosed)}
+	case closing:
+		return ErrServerClosed
+	case process.owner != nil:
+		return &Error{"smfi_register", fmt.Errorf("%w: libmilter has one server for each process, and another one runs in this", ErrInUse)}
+	}
+	process.owner = srv
+	return nil
+}
+
+func (srv *Server) unclaim() {
+	process.mu.Lock()
+	process.owner = nil
+	process.mu.Unlock()
+}
+
+// start does all that can fail: after it the socket is open and libmilter set.
+func (srv *Server) start() error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.closing {
+		return ErrServerClosed
+	}
+	addr, err := parseAddress(srv.Addr)
+	if err != nil {
+		return &Error{"smfi_setconn", err}
+	}
+	name := srv.Name
+	if name == "" {
+		name = "node-bindings"
+	}
+	if err := smfiRegister(name, srv.Actions, registered(&srv.Callbacks)); err != nil {
+		return &Error{"smfi_register", err}
+	}
+	if err := smfiSetbacklog(cmp.Or(srv.Backlog, defaultBacklog)); err != nil {
+		return &Error{"smfi_setbacklog", err}
+	}
+	smfiSetdbg(srv.Debug)
+	if srv.socket, err = openSocket(addr, srv.RemoveSocket, srv.SocketMode); err != nil {
+		return &Error{"smfi_opensocket", err}
+	}
+	if srv.Timeout > 0 {
+		smfiSettimeout(int((srv.Timeout + time.Second - 1) / time.Second))
+	}
+	srv.filter = newFilter(srv)
+	srv.filter.maxDataSize = setMaxDataSize(srv.MaxDataSize)
+	srv.forced = make(chan struct{})
+	srv.served = make(chan struct{})
+	running.Store(srv.filter)
+	return nil
+}
+
+// setMaxDataSize sets the size, if it is not 0, and gives the one in force.
+func setMaxDataSize(size int) int {
+	old := smfiSetmaxdatasize(size)
+	if size != 0 {
+		return size
+	}
+	smfiSetmaxdatasize(old)
+	return old
+}
+
+// serve runs smfi_main to its end.
+func (srv *Server) serve() error {
+	var err error
+	go offMainThread(func() {
+		err = smfiMain()
+		close(srv.served)
+	})
+	<-srv.served
+
+	srv.mu.Lock()
+	closing := srv.closing
+	srv.closing = true
+	srv.mu.Unlock()
+	srv.stop() // for a libmilter that stopped by itself: nothing is left to serve
+	if closing {
+		return ErrServerClosed
+	}
+	if err == nil {
+		err = errors.New("libmilter was stopped by somebody else: smfi_stop was called, or a signal reached its thread")
+	}
+	return &Error{"smfi_main", err}
+}
+
+// offMainThread runs f on an OS thread of its own that is not the process's first. smfi_main blocks SIGHUP, SIGTERM and
+// SIGINT on its thread, and another thread of libmilter's waits for them: as long as the first thread takes them, the
+// kernel gives them to it, and so to os/signal. The thread ends with f, for its signal mask is not what Go's threads have.
+func offMainThread(f func()) {
+	runtime.LockOSThread()
+	if !onMainThread() {
+		f()
+		return // locked, which ends the thread
+	}
+	elsewhere := make(chan struct{}) // this goroutine stays on the main thread until the other one has its own
+	go offMainThread(func() {
+		close(elsewhere)
+		f()
+	})
+	<-elsewhere
+	runtime.UnlockOSThread()
+}
+
+// Shutdown is smfi_stop, after the sessions that are open: it lets no new ones in (a unix socket is removed at once; on
+// TCP an MTA that connects is refused at negotiation), waits until those that are open have ended or ctx has, and stops
+// libmilter. ListenAndServe then returns ErrServerClosed. Sessions still open are cut off: their contexts end, their
+// callbacks come no more (Close neither), and the MTA gets no reply, which it takes as its milter_default_action or F=
+// says. The error says how many there were, and errors.Is finds ctx's own.
+//
+// An idle server stops at once. Shutdown of a server that is not running keeps it from starting. Called again, it waits
+// for the same end.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	if !srv.close() {
+		return nil
+	}
+	srv.refuse()
+	select {
+	case <-srv.filter.drain():
+	case <-srv.forced:
+	case <-srv.served:
+	case <-ctx.Done():
+	}
+	srv.stop()
+	if srv.cutOff == 0 {
+		return nil
+	}
+	why := context.Cause(ctx)
+	if why == nil {
+		why = ErrServerClosed // by Close
+	}
+	return &Error{"smfi_stop", fmt.Errorf("%d sessions cut off: %w", srv.cutOff, why)}
+}
+
+// Close is smfi_stop at once: what Shutdown does with a context that has ended. Stats says how many sessions were cut
+// off.
+func (srv *Server) Close() error {
+	if !srv.close() {
+		return nil
+	}
+	srv.mu.Lock()
+	select {
+	case <-srv.forced:
+	default:
+		close(srv.forced)
+	}
+	srv.mu.Unlock()
+	srv.refuse()
+	srv.stop()
+	return nil
+}
+
+// close marks the server as closed, and tells whether there is anything to stop.
+func (srv *Server) close() bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.closing = true
+	return srv.filter != nil
+}
+
+// refuse lets no new connections in. What has connected to a unix socket before it was removed is served.
+func (srv *Server) refuse() {
+	if srv.socket.addr.network == "unix" {
+		srv.socket.unlink()
+		return
+	}
+	srv.filter.phase.CompareAndSwap(phaseServing, phaseRefusing)
+}
+
+// stop ends the filter and libmilter, once; whoever else calls it waits until that is done.
+func (srv *Server) stop() {
+	srv.stopOnce.Do(func() {
+		process.mu.Lock()
+		process.stopped = true
+		process.mu.Unlock()
+		srv.cutOff = srv.filter.stop()
+		srv.stopLibmilter()
+		srv.socket.close()
+	})
+}
+
+// stopLibmilter is smfi_stop without its wait. libmilter looks every five seconds whether it is to stop, and when
+// somebody connects, so somebody connects.
+func (srv *Server) stopLibmilter() {
+	if srv.awaitAccept() {
+		return
+	}
+	stopped := make(chan struct{})
+	go func() {
+		smfiStop()
+		close(stopped)
+	}()
+	for {
+		if conn, err := srv.socket.dial(); err == nil {
+			_ = conn.Close()
+		}
+		select {
+		case <-srv.served:
+			<-stopped
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// awaitAccept waits until smfi_main accepts connections, if it has only just started: smfi_stop before that is undone by
+// what smfi_main does first. It tells whether smfi_main has returned by itself.
+func (srv *Server) awaitAccept() (returned bool) {
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		conn, err := srv.socket.dial()
+		if err != nil { // the way to the socket is barred: give smfi_main time enough
+			time.Sleep(dialTimeout)
+			return
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(dialTimeout))
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+		_, _ = conn.Read(make([]byte, 1)) // libmilter has accepted the connection, seen its end, and closed it
+	}()
+	select {
+	case <-srv.served:
+		return true
+	case <-accepted:
+	}
+	select {
+	case <-srv.served:
+		return true
+	default:
+		return false
+	}
+}
+
+// Stats gives the server's figures, all 0 before it has started. It may be called at any time.
+func (srv *Server) Stats() Stats {
+	srv.mu.Lock()
+	f := srv.filter
+	srv.mu.Unlock()
+	if f == nil {
+		return Stats{}
+	}
+	return Stats{
+		SessionsOpen:   int64(f.open()),
+		SessionsTotal:  f.stats.sessions.Load(),
+		SessionsCutOff: f.stats.cutOff.Load(),
+		Messages:       f.stats.messages.Load(),
+		Callbacks:      f.stats.callbacks.Load(),
+		Panics:         f.stats.panics.Load(),
+		BadStatuses:    f.stats.badStatuses.Load(),
+	}
+}

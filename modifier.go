@@ -1,0 +1,304 @@
+//go:build cgo
+
+package milter
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// chunkSize is the most that smfi_replacebody puts into one packet: MILTER_CHUNK_SIZE in libmilter's mfdef.h.
+const chunkSize = 65535
+
+// Modifier is SMFICTX at the end of a message: it changes the mail. EOM is given one, valid until EOM returns; its
+// methods may be called from any goroutine, one at a time is sent.
+//
+// Every method gives ErrStage after that, ErrNotNegotiated for an action that the filter did not ask for or the MTA
+// does not have, and ErrConnection if the MTA is gone, which then gets no reply either. The changes take effect when the
+// mail is accepted. Each is sent to the MTA at once, so that a change cannot be taken back.
+type Modifier struct {
+	session *Session
+	over    chan struct{} // closed when EOM returns
+	broken  bool          // a body that could not be sent to its end: the mail must not be delivered
+}
+
+// eom runs the end-of-message callback.
+func (s *Session) eom() (status Status) {
+	f := s.filter
+	f.stats.messages.Add(1)
+	if f.callbacks.EOM == nil {
+		return SMFIS_CONTINUE
+	}
+	m := &Modifier{session: s, over: make(chan struct{})}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(m.over)
+		if m.broken && (status == SMFIS_CONTINUE || status == SMFIS_ACCEPT) {
+			status = SMFIS_TEMPFAIL
+		}
+	}()
+	return f.callbacks.EOM(s, m)
+}
+
+// do makes a call that sends size bytes to the MTA and needs action, and finds out why it failed if it did.
+func (m *Modifier) do(op string, action Action, size int, call func() error) error {
+	s := m.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-m.over:
+		return &Error{op, fmt.Errorf("%w: the end-of-message callback has returned", ErrStage)}
+	default:
+	}
+	if err := call(); err != nil {
+		return &Error{op, s.whyNotSent(action, size, err)}
+	}
+	return nil
+}
+
+// whyNotSent tells what made libmilter refuse to send, at end of message: it gives no reason itself, but there are only
+// these. errno is what the system said, if it was asked.
+func (s *Session) whyNotSent(action Action, size int, errno error) error {
+	switch {
+	case s.terms.actions&action != action:
+		return fmt.Errorf("%w: %v (asked for and granted: %v)", ErrNotNegotiated, action, s.terms.actions)
+	case size > s.filter.maxDataSize:
+		return fmt.Errorf("%w: %d bytes, over the %d of Server.MaxDataSize", ErrArgument, size, s.filter.maxDataSize)
+	case errors.Is(errno, syscall.ENOMEM):
+		return errno
+	}
+	return fmt.Errorf("%w: %w", ErrConnection, errno)
+}
+
+// AddHeader is smfi_addheader: it adds a header field at the end of the header. Lines of a folded value are parted by LF
+// or CRLF and begin with a blank; value may be empty. The MTA puts a space between colon and value, unless
+// SMFIP_HDR_LEADSPC was negotiated. Needs SMFIF_ADDHDRS.
+//
+// Errors: ErrArgument for an empty name, for a NUL or CR, and for an LF that would begin another field; see also Modifier.
+func (m *Modifier) AddHeader(name, value string) error {
+	const op = "smfi_addheader"
+	value, err := checkHeader(name, value)
+	if err != nil {
+		return &Error{op, err}
+	}
+	s := m.session
+	return m.do(op, SMFIF_ADDHDRS, len(name)+len(value)+2, func() error {
+		return smfiAddheader(s.conn, &s.text, name, value)
+	})
+}
+
+// ChangeHeader is smfi_chgheader: it changes the index-th field of this name, counted from 1; an empty value deletes it.
+// Where there are fewer fields of the name, the MTA adds one. MTAs differ in what index 0 means. Values are as in
+// AddHeader. Needs SMFIF_CHGHDRS.
+//
+// Errors: ErrArgument as in AddHeader and for an index below 0 or above 2^31-1; see also Modifier.
+func (m *Modifier) ChangeHeader(name string, index int, value string) error {
+	const op = "smfi_chgheader"
+	value, err := checkHeaderAt(index, name, value)
+	if err != nil {
+		return &Error{op, err}
+	}
+	s := m.session
+	return m.do(op, SMFIF_CHGHDRS, len(name)+len(value)+6, func() error {
+		return smfiChgheader(s.conn, &s.text, name, index, value)
+	})
+}
+
+// InsertHeader is smfi_insheader: it inserts a field so that it is the index-th of all, counted from 0 (before all
+// others; Sendmail also counts the field that it adds itself, Postfix the Received field that it puts in front).
+// Values are as in AddHeader. Needs SMFIF_ADDHDRS.
+//
+// Errors: ErrArgument as in ChangeHeader; see also Modifier.
+func (m *Modifier) InsertHeader(index int, name, value string) error {
+	const op = "smfi_insheader"
+	value, err := checkHeaderAt(index, name, value)
+	if err != nil {
+		return &Error{op, err}
+	}
+	s := m.session
+	return m.do(op, SMFIF_ADDHDRS, len(name)+len(value)+6, func() error {
+		return smfiInsheader(s.conn, &s.text, index, name, value)
+	})
+}
+
+func checkHeaderAt(index int, name, value string) (string, error) {
+	if index < 0 || index > math.MaxInt32 {
+		return "", fmt.Errorf("%w: header index %d", ErrArgument, index)
+	}
+	return checkHeader(name, value)
+}
+
+func checkHeader(name, value string) (string, error) {
+	if err := checkFilled("header name", name); err != nil {
+		return "", err
+	}
+	return headerValue(value)
+}
+
+// ChangeFrom is smfi_chgfrom: it changes the sender to address ("<a@example.org>", "<>" for the null sender). args are
+// ESMTP arguments, "RET=HDRS ENVID=x"; an empty args is NULL. Needs SMFIF_CHGFROM.
+//
+// Errors: ErrArgument for an empty address and for NUL, CR or LF; see also Modifier.
+func (m *Modifier) ChangeFrom(address, args string) error {
+	s := m.session
+	return m.address("smfi_chgfrom", SMFIF_CHGFROM, address, args, func() error {
+		return smfiChgfrom(s.conn, &s.text, address, args)
+	})
+}
+
+// AddRcpt is smfi_addrcpt: it adds a recipient, "<a@example.org>". Needs SMFIF_ADDRCPT.
+//
+// Errors: as ChangeFrom.
+func (m *Modifier) AddRcpt(address string) error {
+	s := m.session
+	return m.address("smfi_addrcpt", SMFIF_ADDRCPT, address, "", func() error {
+		return smfiAddrcpt(s.conn, &s.text, address)
+	})
+}
+
+// AddRcptPar is smfi_addrcpt_par: AddRcpt with ESMTP arguments, "NOTIFY=NEVER"; an empty args is NULL. Needs
+// SMFIF_ADDRCPT_PAR.
+//
+// Errors: as ChangeFrom.
+func (m *Modifier) AddRcptPar(address, args string) error {
+	s := m.session
+	return m.address("smfi_addrcpt_par", SMFIF_ADDRCPT_PAR, address, args, func() error {
+		return smfiAddrcptPar(s.conn, &s.text, address, args)
+	})
+}
+
+// DelRcpt is smfi_delrcpt: it removes a recipient, written exactly as RcptTo was given it. Needs SMFIF_DELRCPT.
+//
+// Errors: as ChangeFrom.
+func (m *Modifier) DelRcpt(address string) error {
+	s := m.session
+	return m.address("smfi_delrcpt", SMFIF_DELRCPT, address, "", func() error {
+		return smfiDelrcpt(s.conn, &s.text, address)
+	})
+}
+
+// address makes a call about an address and its ESMTP arguments, after a look at both.
+func (m *Modifier) address(op string, action Action, address, args string, call func() error) error {
+	if err := checkFilled("address", address); err != nil {
+		return &Error{op, err}
+	}
+	if err := checkText("ESMTP arguments", args); err != nil {
+		return &Error{op, err}
+	}
+	return m.do(op, action, len(address)+len(args)+2, call)
+}
+
+// ReplaceBody is smfi_replacebody: segment takes the body's place. It may be called again: the segments are joined.
+// Lines end with CRLF. segment is the caller's; an empty one is an empty body if it is the only one. Needs
+// SMFIF_CHGBODY.
+//
+// Errors: see Modifier.
+func (m *Modifier) ReplaceBody(segment []byte) error {
+	const most = math.MaxInt32 / chunkSize * chunkSize // in C the length is an int
+	for len(segment) > most {
+		if err := m.replaceBody(segment[:most]); err != nil {
+			return err
+		}
+		segment = segment[most:]
+	}
+	return m.replaceBody(segment)
+}
+
+func (m *Modifier) replaceBody(segment []byte) error {
+	s := m.session
+	return m.do("smfi_replacebody", SMFIF_CHGBODY, min(len(segment), chunkSize), func() error {
+		return smfiReplacebody(s.conn, segment)
+	})
+}
+
+// ReplaceBodyFrom is smfi_replacebody with what r gives until io.EOF, in pieces that libmilter takes whole, so that a
+// body of any length needs no more memory than one of them.
+//
+// Errors: r's own, and those of ReplaceBody. If one comes after part of the body was sent, the mail is answered
+// SMFIS_TEMPFAIL where EOM returns SMFIS_CONTINUE or SMFIS_ACCEPT: half a body is not delivered.
+func (m *Modifier) ReplaceBodyFrom(r io.Reader) error {
+	piece := make([]byte, min(chunkSize, m.session.filter.maxDataSize))
+	for sent := false; ; sent = true {
+		n, err := io.ReadFull(r, piece)
+		last := err == io.EOF || err == io.ErrUnexpectedEOF
+		if err == nil || last && (n > 0 || !sent) {
+			if sendErr := m.replaceBody(piece[:n]); sendErr != nil {
+				m.breakOff(sent)
+				return sendErr
+			}
+		}
+		switch {
+		case last:
+			return nil
+		case err != nil:
+			m.breakOff(sent)
+			return &Error{"smfi_replacebody", fmt.Errorf("reading the new body: %w", err)}
+		}
+	}
+}
+
+// breakOff keeps a mail of which half a body was sent from being delivered.
+func (m *Modifier) breakOff(sent bool) {
+	m.session.mu.Lock()
+	defer m.session.mu.Unlock()
+	m.broken = m.broken || sent
+}
+
+// Quarantine is smfi_quarantine: the MTA puts the mail into its quarantine (Sendmail) or hold queue (Postfix) if it is
+// accepted. reason must not be empty. Needs SMFIF_QUARANTINE.
+//
+// Errors: ErrArgument for an empty reason and for NUL, CR or LF; see also Modifier.
+func (m *Modifier) Quarantine(reason string) error {
+	const op = "smfi_quarantine"
+	if err := checkFilled("reason", reason); err != nil {
+		return &Error{op, err}
+	}
+	s := m.session
+	return m.do(op, SMFIF_QUARANTINE, len(reason)+1, func() error {
+		return smfiQuarantine(s.conn, &s.text, reason)
+	})
+}
+
+// Progress is smfi_progress: it tells the MTA that the filter is still at work, and so starts the MTA's timeout anew.
+//
+// Errors: see Modifier.
+func (m *Modifier) Progress() error {
+	s := m.session
+	return m.do("smfi_progress", SMFIF_NONE, 0, func() error { return smfiProgress(s.conn) })
+}
+
+// keepAliveDefault is how often KeepAlive calls Progress if it is not told.
+const keepAliveDefault = 10 * time.Second
+
+// KeepAlive is smfi_progress on a timer, while a slow handler works: every so often, every 10 seconds if every is not
+// above 0. It ends with stop, which may be called more than once, when EOM returns, and when the MTA is gone. Other
+// calls of Modifier may go on meanwhile.
+func (m *Modifier) KeepAlive(every time.Duration) (stop func()) {
+	if every <= 0 {
+		every = keepAliveDefault
+	}
+	stopped := make(chan struct{})
+	go func() {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-m.over:
+				return
+			case <-ticker.C:
+				if m.Progress() != nil {
+					return
+				}
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(stopped) })
+}

@@ -1,0 +1,111 @@
+//go:build cgo
+
+package milter
+
+import "fmt"
+
+// Negotiation is what xxfi_negotiate is given and gives: what the MTA offers (f0 to f3), and what the filter asks for
+// (pf0 to pf3). It is valid until Negotiate returns.
+type Negotiation struct {
+	// OfferedActions (f0) are the actions that the MTA allows.
+	OfferedActions Action
+	// OfferedProtocol (f1) are the protocol bits that the MTA has, and the SMFIP_NR_* bits, which libmilter makes up for
+	// where the MTA lacks them.
+	OfferedProtocol Protocol
+	// OfferedF2 and OfferedF3 (f2, f3) are for future use: 0.
+	OfferedF2, OfferedF3 uint32
+
+	// Actions (pf0) is preset to all that the MTA allows. Like the fields below it is used when Negotiate returns
+	// SMFIS_CONTINUE; to ask for what the MTA does not offer ends the connection with the MTA.
+	Actions Action
+	// Protocol (pf1) is preset to the SMFIP_NO* bits of the callbacks that are nil and SMFIP_SKIP if the MTA has it, as
+	// libmilter does, and to those bits of Server.Protocol that are offered.
+	Protocol Protocol
+	// F2 and F3 (pf2, pf3) are for future use.
+	F2, F3 uint32
+
+	session *Session
+	listed  map[Stage]bool
+	over    bool
+}
+
+// SetSymList is smfi_setsymlist: it asks the MTA for the macros at a stage, in place of those that the MTA would send by
+// itself. No macros asks for none. Each stage can be asked for once. Names are written as the MTA knows them, "i" or
+// "{client_addr}". The MTA heeds it if it offers SMFIF_SETSYMLIST and Actions has it.
+//
+// It may be called while Negotiate runs. Errors: ErrArgument, ErrStage.
+func (n *Negotiation) SetSymList(stage Stage, macros ...string) error {
+	const op = "smfi_setsymlist"
+	list, err := symList(macros)
+	switch {
+	case err != nil:
+		return &Error{op, err}
+	case stage < SMFIM_CONNECT || stage > SMFIM_EOH:
+		return &Error{op, fmt.Errorf("%w: there is no %v", ErrArgument, stage)}
+	}
+	return n.session.do(op, func() error {
+		switch {
+		case n.over:
+			return fmt.Errorf("%w: Negotiate has returned", ErrStage)
+		case n.listed[stage]:
+			return fmt.Errorf("%w: the macros of %v were set before", ErrArgument, stage)
+		}
+		if err := smfiSetsymlist(n.session.conn, &n.session.text, stage, list); err != nil {
+			return err
+		}
+		n.listed[stage] = true
+		return nil
+	})
+}
+
+// negotiate fills in what the filter asks for on a connection: by Callbacks.Negotiate, or else what libmilter itself
+// would ask for without xxfi_negotiate, with Server.Protocol and Server.Macros on top.
+func (s *Session) negotiate(n *Negotiation) Status {
+	f := s.filter
+	if f.phase.Load() != phaseServing {
+		return SMFIS_REJECT
+	}
+	n.session, n.listed = s, map[Stage]bool{}
+	defer func() {
+		s.mu.Lock()
+		n.over = true
+		s.mu.Unlock()
+	}()
+
+	implied := n.Protocol &^ SMFIP_SKIP // without xxfi_negotiate libmilter does not ask for SMFIP_SKIP
+	asked := f.protocol & n.OfferedProtocol
+	status := SMFIS_CONTINUE
+	if f.callbacks.Negotiate != nil {
+		n.Protocol |= asked
+		status = f.callbacks.Negotiate(s, n)
+	} else {
+		n.Actions = f.actions
+		n.Protocol = implied | asked
+	}
+	f.setSymLists(n)
+	s.agree(n, status, implied)
+	return status
+}
+
+// setSymLists asks for Server.Macros, at the stages that Callbacks.Negotiate has not asked for.
+func (f *filter) setSymLists(n *Negotiation) {
+	if len(f.macros) == 0 || n.OfferedActions&SMFIF_SETSYMLIST == 0 {
+		return
+	}
+	n.Actions |= SMFIF_SETSYMLIST
+	for stage, macros := range f.macros {
+		_ = n.SetSymList(stage, macros...) // Server.check has seen the names: it fails where Negotiate was first
+	}
+}
+
+// agree keeps the terms that libmilter takes after status.
+func (s *Session) agree(n *Negotiation, status Status, implied Protocol) {
+	terms := negotiated{actions: n.Actions, protocol: n.Protocol}
+	if status == SMFIS_ALL_OPTS {
+		terms = negotiated{actions: n.OfferedActions, protocol: implied | SMFIP_SKIP&n.OfferedProtocol}
+	}
+	s.mu.Lock()
+	s.terms = terms
+	s.mu.Unlock()
+	s.filter.negotiated.Store(s.conn, terms)
+}

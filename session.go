@@ -1,0 +1,278 @@
+//go:build cgo
+
+package milter
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/mattn/go-pointer"
+)
+
+// Session is SMFICTX: one connection of the MTA to the filter, as far as it is about one SMTP client. It begins at its
+// first callback and ends when Close has returned; mails on it come one after the other. An MTA that keeps its
+// connection for another client (SMFIC_QUIT_NC) gets another session.
+//
+// Its methods may be called from any goroutine while one of its callbacks runs, and return ErrStage otherwise; Context
+// and ID may be called at any time.
+type Session struct {
+	// Local is smfi_setpriv's and smfi_getpriv's place: the program's own value, from the first callback to Close. The
+	// library does not touch it. It is not guarded: callbacks of one session never run at the same time.
+	Local any
+
+	id     uint64
+	filter *filter
+	conn   smfictx
+	handle unsafe.Pointer // what C knows this session by; nil if C need not know
+
+	mu     sync.Mutex // held during each call to libmilter, which writes to the connection without a lock of its own
+	step   step       // the callback that runs
+	text   cText
+	terms  negotiated
+	ended  bool
+	ctx    context.Context // made when asked for
+	cancel context.CancelFunc
+}
+
+// negotiated is what was agreed on for a connection.
+type negotiated struct {
+	actions  Action
+	protocol Protocol
+}
+
+// begin gives the session of a callback: the one whose handle C keeps on the connection, or a new one. nil means that
+// the filter has stopped and the connection is on its own.
+func begin(conn smfictx, handle unsafe.Pointer, st step) *Session {
+	if handle != nil {
+		s, _ := pointer.Restore(handle).(*Session)
+		return s
+	}
+	f := running.Load()
+	if f == nil {
+		return nil
+	}
+	s := &Session{filter: f, conn: conn}
+	// A connection negotiates once, and keeps the terms for the sessions that follow on it after SMFIC_QUIT_NC. A
+	// connection that has not negotiated is a newer one at the same address: libmilter itself allows it nothing.
+	if terms, ok := f.negotiated.Load(conn); ok {
+		s.terms = terms.(negotiated)
+	}
+	if !f.add(s) {
+		return nil
+	}
+	if st != stepClose {
+		s.handle = pointer.Save(s)
+		smfiSetpriv(conn, s.handle)
+	}
+	return s
+}
+
+// end is the session's end, after its last callback.
+func (s *Session) end() {
+	if s.filter.remove(s) {
+		s.release()
+	}
+}
+
+// release gives back what the session holds. filter.remove and filter.stop see to it that it is called once.
+func (s *Session) release() {
+	pointer.Unref(s.handle)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	if s.cancel != nil {
+		s.cancel()
+	}
+}
+
+// call runs a callback: every export goes through here. It finds the session, keeps whatever the handler does from
+// reaching C, and gives the status that libmilter is to get.
+func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session) Status) Status {
+	s := begin(conn, handle, st)
+	if st == stepClose {
+		smfiSetpriv(conn, nil)
+	}
+	if s == nil {
+		return SMFIS_TEMPFAIL
+	}
+	s.filter.stats.callbacks.Add(1)
+	s.enter(st)
+	status, crashed := protect(func() Status { return handler(s) })
+	status = s.answer(st, status, crashed)
+	s.enter(stepNone)
+	if st == stepClose {
+		s.end()
+	}
+	return status
+}
+
+// enter marks the callback that runs. It waits for calls to libmilter that other goroutines are in the middle of.
+func (s *Session) enter(st step) {
+	s.mu.Lock()
+	s.step = st
+	s.mu.Unlock()
+}
+
+// answer gives what libmilter is told: status, unless the handler crashed, or status is none, or the step is one that
+// was negotiated not to be answered.
+func (s *Session) answer(st step, status Status, crashed *crash) Status {
+	f := s.filter
+	switch {
+	case crashed != nil:
+		f.stats.panics.Add(1)
+		f.log(slog.LevelError, "milter: callback panicked, answered SMFIS_TEMPFAIL", s, slog.String("callback", st.String()),
+			slog.Any("panic", crashed.value), slog.String("stack", string(crashed.stack)))
+		status = SMFIS_TEMPFAIL
+	case !st.allows(status):
+		f.stats.badStatuses.Add(1)
+		f.log(slog.LevelError, "milter: callback returned no valid status, answered SMFIS_TEMPFAIL", s,
+			slog.String("callback", st.String()), slog.String("status", status.String()))
+		status = SMFIS_TEMPFAIL
+	}
+	noReply := steps[st].noReply
+	switch {
+	case noReply != 0 && s.terms.protocol&noReply != 0:
+		if status != SMFIS_NOREPLY {
+			f.logOnce("milter: callback answered a step that was negotiated without replies, answer dropped", s, st, status)
+		}
+		return SMFIS_NOREPLY
+	case status == SMFIS_NOREPLY && st != stepNegotiate:
+		f.logOnce("milter: callback returned SMFIS_NOREPLY for a step that was negotiated with replies, MTA will time out", s, st, status)
+	}
+	return status
+}
+
+// allows tells whether a callback may return status: libmilter has internal codes beside the public ones.
+func (st step) allows(status Status) bool {
+	switch status {
+	case SMFIS_CONTINUE, SMFIS_REJECT, SMFIS_DISCARD, SMFIS_ACCEPT, SMFIS_TEMPFAIL, SMFIS_NOREPLY, SMFIS_SKIP:
+		return true
+	case SMFIS_ALL_OPTS:
+		return st == stepNegotiate
+	}
+	return false
+}
+
+// ID is the session's number in this process, from 1: no C function. It may be called at any time.
+func (s *Session) ID() uint64 { return s.id }
+
+// Context gives a context that ends with the session: after Close, or when the server is closed by force. It may be
+// called at any time.
+func (s *Session) Context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancel(context.Background())
+		if s.ended {
+			s.cancel()
+		}
+	}
+	return s.ctx
+}
+
+// Negotiated gives what the filter and the MTA agreed on for this connection: the actions that may be used, and the
+// protocol bits in force. No C function: xxfi_negotiate's pf0 and pf1, as libmilter took them. It may be called at any
+// time after Negotiate.
+func (s *Session) Negotiated() (Action, Protocol) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.terms.actions, s.terms.protocol
+}
+
+// Macro is smfi_getsymval: the value of one of the MTA's macros, and whether the MTA has sent it. Names are written as
+// libmilter wants them: "i" (the queue id), "{client_addr}". Which macros come at which step is the MTA's choice; ask
+// with Server.Macros or Negotiation.SetSymList.
+func (s *Session) Macro(name string) (value string, ok bool) {
+	if checkFilled("macro name", name) != nil {
+		return "", false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.step == stepNone {
+		return "", false
+	}
+	return smfiGetsymval(s.conn, &s.text, name)
+}
+
+// do makes a call to libmilter, in a callback only. Its error is MI_FAILURE's cause as far as the caller can tell.
+func (s *Session) do(op string, call func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.step == stepNone {
+		return &Error{op, fmt.Errorf("%w: no callback of the session is running", ErrStage)}
+	}
+	if err := call(); err != nil {
+		return &Error{op, err}
+	}
+	return nil
+}
+
+// SetReply is smfi_setreply: the reply that goes with the next SMFIS_TEMPFAIL (rcode "4xx") or SMFIS_REJECT (rcode
+// "5xx"), of this callback or a later one. xcode is the enhanced status code of RFC 3463, "5.7.1"; an empty xcode or
+// message is NULL. message has at most 980 bytes, no NUL, CR or LF, and is handed on as it is: both Postfix and
+// Sendmail read "%%" as a percent sign and drop the text after a single one (Reply sees to that). With rcode "421" the
+// MTA also closes the connection to the client.
+//
+// Errors: ErrArgument, ErrStage.
+func (s *Session) SetReply(rcode, xcode, message string) error {
+	const op = "smfi_setreply"
+	if err := checkReply(rcode, xcode, []string{message}); err != nil {
+		return &Error{op, err}
+	}
+	return s.do(op, func() error { return smfiSetreply(s.conn, &s.text, rcode, xcode, message) })
+}
+
+// SetMLReply is smfi_setmlreply: SetReply with 1 to 32 lines of text. An empty xcode is NULL, for which libmilter puts
+// "4.0.0" or "5.0.0".
+//
+// Errors: ErrArgument, ErrStage.
+func (s *Session) SetMLReply(rcode, xcode string, lines ...string) error {
+	const op = "smfi_setmlreply"
+	if len(lines) < 1 || len(lines) > maxReplyLines {
+		return &Error{op, fmt.Errorf("%w: %d lines of text, 1 to %d can be sent", ErrArgument, len(lines), maxReplyLines)}
+	}
+	if err := checkReply(rcode, xcode, lines); err != nil {
+		return &Error{op, err}
+	}
+	return s.do(op, func() error { return smfiSetmlreply(s.conn, &s.text, rcode, xcode, lines) })
+}
+
+// Reply is smfi_setreply or, for more than one line, smfi_setmlreply, and gives the status to return with it:
+// SMFIS_TEMPFAIL for a code of 400 to 499, SMFIS_REJECT for 500 to 599.
+//
+//	return s.Reply(550, "5.7.1", "We do not take mail about 100% discounts.")
+//
+// Each percent sign is doubled, so that the client reads the text as it is written here. A reply that libmilter would
+// not take (see SetReply and SetMLReply) is logged and goes without its text, or, if it is the code, as SMFIS_TEMPFAIL.
+func (s *Session) Reply(code int, xcode string, lines ...string) Status {
+	status := SMFIS_TEMPFAIL
+	if code >= 500 && code <= 599 {
+		status = SMFIS_REJECT
+	}
+	escaped := make([]string, len(lines))
+	for i, line := range lines {
+		escaped[i] = strings.ReplaceAll(line, "%", "%%")
+	}
+	if err := s.setReply(strconv.Itoa(code), xcode, escaped); err != nil {
+		s.filter.log(slog.LevelError, "milter: reply not sent as given", s, slog.Any("error", err), slog.Int("code", code),
+			slog.String("xcode", xcode), slog.Any("lines", lines))
+		// Without this, the text of an earlier SetReply could go out in its place.
+		_ = s.SetReply(strconv.Itoa(code), "", "")
+	}
+	return status
+}
+
+func (s *Session) setReply(rcode, xcode string, lines []string) error {
+	switch len(lines) {
+	case 0:
+		return s.SetReply(rcode, xcode, "")
+	case 1:
+		return s.SetReply(rcode, xcode, lines[0])
+	}
+	return s.SetMLReply(rcode, xcode, lines...)
+}
