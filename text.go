@@ -29,7 +29,7 @@ func checkFilled(what, text string) error {
 // headerValue gives a header field's value as libmilter wants it, lines folded with LF and a blank, and refuses one
 // that would be cut short or begin a new field.
 func headerValue(value string) (string, error) {
-	if strings.IndexAny(value, "\x00\r\n") < 0 {
+	if !strings.ContainsAny(value, "\x00\r\n") {
 		return value, nil
 	}
 	folded := strings.ReplaceAll(value, "\r\n", "\n")

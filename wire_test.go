@@ -226,14 +226,6 @@ func (w *wire) end() (changes []packet, reply packet) {
 	}
 }
 
-// mail is all of a mail in a session that is open.
-func (w *wire) mail() (changes []packet, reply packet) {
-	w.t.Helper()
-	w.envelope()
-	w.content()
-	return w.end()
-}
-
 // quit ends the session.
 func (w *wire) quit() {
 	w.t.Helper()

@@ -1,0 +1,61 @@
+GO ?= go
+TEST_ARGS ?=
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# A test starts many filters, and each process with the race detector would sleep for a second before it ends.
+export GORACE ?= atexit_sleep_ms=0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps test-deps lint-deps
+deps: ## install what the build needs and is missing: a C compiler, libmilter-dev
+	scripts/deps.sh build
+
+test-deps: ## install what the tests need and is missing: Postfix, swaks, …
+	scripts/deps.sh test
+
+lint-deps: ## install what lint needs and is missing: shellcheck
+	scripts/deps.sh lint
+
+.PHONY: build
+build: deps ## build the library, the commands and the examples into bin/
+	$(GO) build ./...
+	$(GO) build -o bin/ ./cmd/...
+	cd examples && $(GO) build -o ../bin/ ./...
+
+.PHONY: demo
+demo: build ## send a mail through examples/log and show what both ends saw
+	scripts/demo.sh
+
+# MILTER_TEST_MODEL tells the tests which threading model they must find themselves on: Debian's libmilter has the pool
+# of workers, test/libmilter/build.sh makes upstream's.
+.PHONY: test test-pool test-threads test-cgocheck test-examples
+test: test-pool test-threads test-cgocheck test-examples ## run all tests, on both of libmilter's threading models
+
+test-pool: test-deps ## run the tests on Debian's libmilter, with the race detector
+	MILTER_TEST_MODEL=pool $(GO) test -race -count=1 -timeout 20m $(TEST_ARGS) ./...
+
+test-threads: test-deps ## run the library's tests on a libmilter with a thread per connection
+	lib=$$(test/libmilter/build.sh) && \
+		MILTER_TEST_MODEL=threads LD_LIBRARY_PATH=$$lib $(GO) test -race -count=1 -timeout 20m $(TEST_ARGS) .
+
+test-cgocheck: test-deps ## run the library's tests twice over, with cgo's strict pointer checks
+	MILTER_TEST_MODEL=pool GOEXPERIMENT=cgocheck2 $(GO) test -count=2 -timeout 20m $(TEST_ARGS) .
+
+test-examples: deps
+	cd examples && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m $(TEST_ARGS) ./...
+
+.PHONY: lint
+lint: lint-deps ## gofmt, go vet, staticcheck, gcc's warnings, shellcheck
+	@files=$$(gofmt -l .) && test -z "$$files" || { echo "not gofmt'ed:" $$files; exit 1; }
+	$(GO) vet ./...
+	cd examples && $(GO) vet ./...
+	$(STATICCHECK) ./...
+	cd examples && $(STATICCHECK) ./...
+	scripts/lint-c.sh
+	shellcheck .ci/run scripts/*.sh test/libmilter/build.sh
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin .cache

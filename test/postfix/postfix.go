@@ -1,0 +1,233 @@
+// Package postfix runs a throw-away Postfix for tests: a real MTA to drive a milter with, and the mails that came out of it.
+//
+// [Start] gives a Postfix that listens on a free port of 127.0.0.1, with its own configuration, queue and log in a
+// temporary folder. It takes mail for every address, runs it past the milters, and delivers it to Postfix's own
+// smtp-sink behind it, on a unix socket. It has no SMTP client, so no mail can leave the machine, and it neither uses nor
+// changes /etc/postfix or a Postfix that the machine itself runs. When the test ends, every process and file of it is gone.
+//
+// It takes root (Postfix is started as root and drops to user postfix) and the Debian packages postfix and swaks. Without
+// them a test is skipped, or fails where the environment says CI=true.
+//
+// Postfix connects to milters as user postfix. A milter that listens on a unix socket needs a folder which that user can
+// enter, as [TempDir] makes it, and a socket which it can write to (mode 0666).
+package postfix
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	patience     = 30 * time.Second      // for anything that is waited for
+	pollInterval = 10 * time.Millisecond // between two looks
+	tailLines    = 60                    // of the mail log, shown when a test fails
+)
+
+// Config is what a test may say about its Postfix. The zero value has no milters.
+type Config struct {
+	// Milters are asked in this order, each written as for smtpd_milters: "unix:/path" or "inet:127.0.0.1:port".
+	Milters []string
+
+	// DefaultAction is milter_default_action, what happens to a mail when a milter fails. The default is "tempfail".
+	DefaultAction string
+
+	// Params are further main.cf parameters. They win over those that the package sets itself.
+	Params map[string]string
+}
+
+// Server is one running Postfix. Its methods fail the test that it was started for, so they are called from that test's
+// goroutine.
+type Server struct {
+	t    testing.TB
+	dir  string // everything of this server
+	addr string // of smtpd
+	sink *exec.Cmd
+}
+
+// Start starts a Postfix, which is stopped and removed when the test ends. When the test has failed by then, the end of
+// the mail log is shown.
+func Start(t testing.TB, cfg Config) *Server {
+	t.Helper()
+	requireRoot(t)
+	requirePrograms(t)
+	s := prepare(t, cfg)
+	s.startPostfix()
+	return s
+}
+
+// prepare makes all of a server but for Postfix itself.
+func prepare(t testing.TB, cfg Config) *Server {
+	t.Helper()
+	s := &Server{t: t, dir: TempDir(t)}
+	t.Cleanup(s.showLog)
+	s.writeMainCF(cfg)
+	s.startSink()
+	s.startGuard()
+	return s
+}
+
+// TempDir makes a folder that user postfix can enter, which [testing.TB.TempDir] does not. It is removed when the test
+// ends.
+func TempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "postfix-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for parent := dir; parent != filepath.Dir(parent); parent = filepath.Dir(parent) {
+		info, err := os.Stat(parent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			t.Fatalf("%s has mode %v: user postfix cannot enter it; set TMPDIR to another folder", parent, info.Mode())
+		}
+	}
+	return dir
+}
+
+// Addr is where smtpd listens, as "127.0.0.1:port".
+func (s *Server) Addr() string { return s.addr }
+
+// Held returns the queue ids of the mails on hold, which is where Postfix puts a mail that a milter quarantines. A mail is
+// there before its sender has the reply to the end of data. Postfix drops the reason that the milter gave.
+func (s *Server) Held() []string {
+	s.t.Helper()
+	entries, err := os.ReadDir(s.path("queue", "hold"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ids := make([]string, len(entries))
+	for i, entry := range entries {
+		ids[i] = entry.Name()
+	}
+	return ids
+}
+
+// Log returns the mail log so far. Postfix writes it a moment behind what it does: [Server.WaitLog] is for what must
+// appear.
+func (s *Server) Log() string {
+	s.t.Helper()
+	log, err := os.ReadFile(s.path("maillog"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	return string(log)
+}
+
+// WaitLog waits until text stands in the mail log.
+func (s *Server) WaitLog(text string) {
+	s.t.Helper()
+	s.wait("line in the log with "+text, func() bool { return strings.Contains(s.Log(), text) })
+}
+
+// Swaks runs swaks against this server and returns what it printed and its exit code. Its EHLO name and sender are
+// client.example.org and sender@example.com where args say nothing else. Recipients have no default.
+func (s *Server) Swaks(args ...string) (transcript string, exit int) {
+	s.t.Helper()
+	host, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defaults := []string{"--server", host, "--port", port, "--helo", "client.example.org", "--from", "sender@example.com"}
+	cmd := exec.CommandContext(s.t.Context(), "swaks", append(defaults, args...)...)
+	out, err := cmd.CombinedOutput()
+	if exitErr := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exitErr) {
+		s.t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// SMTPSource runs smtp-source against this server, as in SMTPSource("-m", "50", "-s", "5") for 50 mails over 5 sessions.
+// The test fails when smtp-source does, which is at the first reply that it did not want. Sender and recipient are
+// sender@example.com and recipient@example.org where args say nothing else.
+func (s *Server) SMTPSource(args ...string) {
+	s.t.Helper()
+	defaults := []string{"-f", "sender@example.com", "-t", "recipient@example.org"}
+	args = append(append(defaults, args...), s.addr)
+	if out, err := exec.CommandContext(s.t.Context(), "smtp-source", args...).CombinedOutput(); err != nil {
+		s.t.Fatalf("smtp-source: %v\n%s", err, out)
+	}
+}
+
+// path returns the path of a file in the server's folder.
+func (s *Server) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}
+
+// wait returns when done says true, and fails the test when it does not within patience.
+func (s *Server) wait(what string, done func() bool) {
+	s.t.Helper()
+	if !poll(done) {
+		s.t.Fatalf("no %s within %v", what, patience)
+	}
+}
+
+// poll says whether done came true within patience.
+func poll(done func() bool) bool {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(pollInterval) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// showLog shows the end of the mail log of a failed test.
+func (s *Server) showLog() {
+	if !s.t.Failed() {
+		return
+	}
+	lines := strings.SplitAfter(s.Log(), "\n")
+	s.t.Logf("the end of the mail log:\n%s", strings.Join(lines[max(0, len(lines)-tailLines):], ""))
+}
+
+// programs are what the package runs, and the Debian package of each.
+var programs = []struct{ name, debian string }{
+	{"postfix", "postfix"},
+	{"smtp-sink", "postfix"},
+	{"smtp-source", "postfix"},
+	{"swaks", "swaks"},
+}
+
+// requirePrograms gives the test up when one of the programs is not installed.
+func requirePrograms(t testing.TB) {
+	t.Helper()
+	for _, program := range programs {
+		if _, err := exec.LookPath(program.name); err != nil {
+			giveUp(t, program.name+" is not in PATH: install the Debian package "+program.debian)
+		}
+	}
+}
+
+// requireRoot gives the test up when it does not run as root.
+func requireRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		giveUp(t, "Postfix is started as root: run this test as root")
+	}
+}
+
+// giveUp ends a test that cannot run here: it is skipped, but fails in CI, where it must run.
+func giveUp(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	} else {
+		t.Skip(reason)
+	}
+}

@@ -1,0 +1,189 @@
+package postfix
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// startAttempts bounds how often Postfix is started when somebody else took its port first.
+const startAttempts = 5
+
+// startPostfix starts Postfix on a free port.
+func (s *Server) startPostfix() {
+	s.t.Helper()
+	s.t.Cleanup(s.stopPostfix)
+	for range startAttempts {
+		if s.startOn(freeAddr(s.t)) {
+			return
+		}
+	}
+	s.t.Fatalf("Postfix got no port of its own in %d attempts", startAttempts)
+}
+
+// startOn starts Postfix on addr and says whether it could: it cannot where somebody else listens on addr.
+func (s *Server) startOn(addr string) bool {
+	s.t.Helper()
+	s.addr = addr
+	s.writeMasterCF()
+	out, err := s.postfix("start")
+	if err != nil && !strings.Contains(s.Log(), "Address already in use") {
+		s.t.Fatalf("postfix start: %v\n%s", err, out)
+	}
+	return err == nil
+}
+
+// stopPostfix stops Postfix and waits until the last of its processes has gone.
+func (s *Server) stopPostfix() {
+	master, err := s.masterPID()
+	if errors.Is(err, os.ErrNotExist) {
+		return // it never ran
+	}
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+
+	gone := func() bool { return !groupLives(master) }
+	// Not "stop", which does the same and then waits in steps of a second.
+	if out, err := s.postfix("abort"); err != nil && !gone() {
+		s.t.Errorf("postfix abort: %v\n%s", err, out)
+	}
+	if poll(gone) {
+		return
+	}
+	s.t.Errorf("Postfix does not stop within %v: it is killed", patience)
+	if err := syscall.Kill(-master, syscall.SIGKILL); err != nil || !poll(gone) {
+		s.t.Errorf("Postfix cannot be killed: process group %d, error %v", master, err)
+	}
+}
+
+// postfix runs the postfix command on the server's configuration.
+func (s *Server) postfix(command string) ([]byte, error) {
+	return exec.Command("postfix", "-c", s.path("etc"), command).CombinedOutput()
+}
+
+// masterPID returns the process id of Postfix's master, which is the process group of all its daemons.
+func (s *Server) masterPID() (int, error) {
+	text, err := os.ReadFile(s.path("queue", "pid", "master.pid"))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(bytes.TrimSpace(text)))
+}
+
+// startSink starts the smtp-sink that takes the delivered mails. It speaks LMTP on a unix socket: no port to collide on.
+func (s *Server) startSink() {
+	s.t.Helper()
+	socket := s.path("sink")
+	var stderr bytes.Buffer
+	s.sink = exec.Command("smtp-sink", "-L", "-u", "root", "-d", s.path("mails", "m."), "unix:"+socket, "1000")
+	s.sink.Stderr = &stderr
+	if err := s.sink.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = s.sink.Process.Kill()
+		_ = s.sink.Wait()
+		if s.t.Failed() && stderr.Len() > 0 {
+			s.t.Logf("smtp-sink said:\n%s", &stderr)
+		}
+	})
+	s.wait("smtp-sink", func() bool {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// guardScript waits for a line on its standard input. When that ends without one, the test process has died with nothing
+// cleaned up, by its -timeout or by a signal: the script then removes the server in its place. $1 is the server's folder, $2
+// the sink.
+const guardScript = `
+read -r done && exit
+kill "$2"
+read -r master <"$1/queue/pid/master.pid" && kill -s KILL -- "-$master"
+rm -rf "$1" || { sleep 1; rm -rf "$1"; }
+`
+
+// startGuard starts the guard, in a process group of its own: what ends the test process from a terminal must not end it.
+func (s *Server) startGuard() {
+	s.t.Helper()
+	guard := exec.Command("sh", "-c", guardScript, "guard", s.dir, strconv.Itoa(s.sink.Process.Pid))
+	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := guard.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := guard.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if _, err := io.WriteString(stdin, "done\n"); err != nil {
+			s.t.Error(err)
+		}
+		if err := guard.Wait(); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+// groupLives says whether a process of the group still runs. A zombie does not: in a container whose first process reaps
+// no orphans, Postfix's daemons remain zombies, which signal 0 would still find.
+func groupLives(group int) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		var (
+			state           byte
+			parent, ofGroup int
+		)
+		afterName := stat[bytes.LastIndexByte(stat, ')')+1:]
+		if _, err := fmt.Sscanf(string(afterName), " %c %d %d", &state, &parent, &ofGroup); err != nil {
+			continue
+		}
+		if ofGroup == group && state != 'Z' && state != 'X' {
+			return true
+		}
+	}
+	return false
+}
+
+// freeAddr returns a loopback address that nobody listens on.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// chownTo gives a file to a user.
+func chownTo(path, name string) error {
+	owner, err := user.Lookup(name)
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.Atoi(owner.Uid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(path, uid, -1)
+}
