@@ -28,7 +28,8 @@ type Callbacks struct {
 	// address in brackets. addr is a *net.TCPAddr, a *net.UnixAddr, or nil where the MTA does not know the address.
 	Connect func(s *Session, host string, addr net.Addr) Status
 
-	// Unknown is xxfi_unknown: a command that the MTA does not know, whole, without the line end.
+	// Unknown is xxfi_unknown: a command that the MTA does not know, without the line end; Postfix sends its first word
+	// only.
 	Unknown func(s *Session, command string) Status
 
 	// Helo is xxfi_helo: HELO or EHLO, with what the client calls itself.
