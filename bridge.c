@@ -6,6 +6,7 @@
  * checks every prototype twice: against smfiDesc below, and against the Go exports in _cgo_export.h.
  */
 #define _GNU_SOURCE
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -110,6 +111,14 @@ int milter_setmlreply(SMFICTX *ctx, const char *rcode, const char *xcode, char *
 	return smfi_setmlreply(ctx, rcode, xcode, l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7], l[8], l[9], l[10],
 			       l[11], l[12], l[13], l[14], l[15], l[16], l[17], l[18], l[19], l[20], l[21], l[22],
 			       l[23], l[24], l[25], l[26], l[27], l[28], l[29], l[30], l[31], (char *)NULL);
+}
+
+/* libmilter's messages go through C's buffer for standard output, which a Go program does not flush when it ends. */
+void milter_setdbg(int level)
+{
+	if (level > 0)
+		setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	smfi_setdbg(level);
 }
 
 bool milter_on_main_thread(void)

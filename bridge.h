@@ -32,6 +32,7 @@ typedef const char milter_const_char;
 
 int milter_register(char *name, unsigned long actions, unsigned int callbacks);
 int milter_setmlreply(SMFICTX *ctx, const char *rcode, const char *xcode, char *lines, int count);
+void milter_setdbg(int level);
 bool milter_on_main_thread(void);
 
 #endif

@@ -231,7 +231,7 @@ func smfiSetbacklog(backlog int) error {
 
 func smfiSettimeout(seconds int) { C.smfi_settimeout(C.int(seconds)) }
 
-func smfiSetdbg(level int) { C.smfi_setdbg(C.int(level)) }
+func smfiSetdbg(level int) { C.milter_setdbg(C.int(level)) }
 
 // smfiSetmaxdatasize sets the size and gives the old one.
 func smfiSetmaxdatasize(size int) int { return int(C.smfi_setmaxdatasize(C.size_t(size))) }

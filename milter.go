@@ -184,6 +184,13 @@ func (srv *Server) claim() error {
 	return nil
 }
 
+// stopProcess notes that libmilter is about to be stopped, for good.
+func stopProcess() {
+	process.mu.Lock()
+	process.stopped = true
+	process.mu.Unlock()
+}
+
 func (srv *Server) unclaim() {
 	process.mu.Lock()
 	process.owner = nil
@@ -213,6 +220,11 @@ func (srv *Server) start() error {
 	}
 	smfiSetdbg(srv.Debug)
 	if srv.socket, err = openSocket(addr, srv.RemoveSocket, srv.SocketMode); err != nil {
+		return &Error{"smfi_opensocket", err}
+	}
+	if err := srv.socket.settle(srv.SocketMode); err != nil {
+		stopProcess() // the socket is open, and only smfi_stop closes it
+		smfiStop()
 		return &Error{"smfi_opensocket", err}
 	}
 	if srv.Timeout > 0 {
@@ -345,9 +357,7 @@ func (srv *Server) refuse() {
 // stop ends the filter and libmilter, once; whoever else calls it waits until that is done.
 func (srv *Server) stop() {
 	srv.stopOnce.Do(func() {
-		process.mu.Lock()
-		process.stopped = true
-		process.mu.Unlock()
+		stopProcess()
 		srv.cutOff = srv.filter.stop()
 		srv.stopLibmilter()
 		srv.socket.close()

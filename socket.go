@@ -47,37 +47,35 @@ func openSocket(addr address, remove bool, mode fs.FileMode) (*socket, error) {
 	if err := smfiSetconn(addr.text); err != nil {
 		return nil, err
 	}
-	if err := sock.open(remove, mode); err != nil {
-		return nil, err
+	if !sock.open(remove, mode) {
+		return nil, addr.whyNotOpened()
 	}
 	return sock, nil
 }
 
-func (sock *socket) open(remove bool, mode fs.FileMode) error {
+// open is smfi_opensocket, with the permissions that a unix socket is to have.
+func (sock *socket) open(remove bool, mode fs.FileMode) bool {
 	if sock.addr.network != "unix" {
-		if smfiOpensocket(false) != nil {
-			return sock.addr.whyNotOpened()
-		}
-		return nil
+		return smfiOpensocket(false) == nil
 	}
 	if mode != 0 {
-		// So that nobody can connect before the mode is set. The umask is the whole process's: a file that is created
-		// in this moment elsewhere gets fewer rights, not more.
+		// So that nobody can connect before settle has set the mode. The umask is the whole process's: a file that is
+		// created in this moment elsewhere gets fewer rights, not more.
 		defer syscall.Umask(syscall.Umask(0o777&^int(mode) | 0o077))
 	}
-	if smfiOpensocket(remove) != nil {
-		return sock.addr.whyNotOpened()
+	return smfiOpensocket(remove) == nil
+}
+
+// settle sets the mode of a unix socket, and keeps hold of it beyond its path.
+func (sock *socket) settle(mode fs.FileMode) (err error) {
+	if sock.addr.network != "unix" {
+		return nil
 	}
 	if mode != 0 {
 		if err := os.Chmod(sock.addr.path, mode); err != nil {
 			return err
 		}
 	}
-	return sock.hold()
-}
-
-// hold keeps hold of a unix socket beyond its path.
-func (sock *socket) hold() (err error) {
 	if sock.file, err = os.Lstat(sock.addr.path); err != nil {
 		return err
 	}

@@ -225,6 +225,9 @@ func (c *conversation) endOfMessage() (verdict, error) {
 	for _, change := range c.changes {
 		c.out.change(change)
 	}
+	if len(c.changes) == 0 {
+		c.out.line("  no changes")
+	}
 	if v.kind == undecided {
 		v.kind = accepted
 	}

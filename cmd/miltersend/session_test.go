@@ -27,6 +27,7 @@ HEADER Subject: one\n\ttwo \xe4 -> continue
 END OF HEADER -> continue
 BODY 7 bytes -> continue
 END OF MESSAGE -> accept
+  no changes
 QUIT
 VERDICT accept
 `}, got)
@@ -181,7 +182,7 @@ func TestOldFilter(t *testing.T) {
 	for _, want := range []string{
 		"NEGOTIATED version 2, actions none, protocol SMFIP_NOBODY|SMFIP_NOUNKNOWN|SMFIP_NODATA\n",
 		"DATA -> (not asked for)\n",
-		"END OF MESSAGE -> continue\nQUIT\nVERDICT accept\n",
+		"END OF MESSAGE -> continue\n  no changes\nQUIT\nVERDICT accept\n",
 	} {
 		assert.Contains(t, got.stdout, want)
 	}
