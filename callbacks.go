@@ -65,7 +65,8 @@ type Callbacks struct {
 	Abort func(s *Session)
 
 	// Close is xxfi_close: the connection is over. It is the last callback of a session, and the only one where somebody
-	// connected and said nothing, as health checks do.
+	// connected and said nothing, as health checks do. It should be short: where libmilter has a pool of workers, no
+	// session goes on while it closes one that has timed out.
 	Close func(s *Session)
 }
 

@@ -51,7 +51,8 @@ type Server struct {
 	Callbacks Callbacks
 
 	// Timeout is smfi_settimeout: how long libmilter waits for the MTA, in whole seconds (a part of one counts as one).
-	// 0 is libmilter's own, 7,210 seconds.
+	// 0 is libmilter's own, 7,210 seconds. Where libmilter has a pool of workers, it looks for MTAs that say nothing
+	// between two commands every ten minutes only.
 	Timeout time.Duration
 
 	// Backlog is smfi_setbacklog: how many connections may wait to be accepted. 0 is libmilter's own, SOMAXCONN.
@@ -359,7 +360,7 @@ func (srv *Server) stop() {
 	srv.stopOnce.Do(func() {
 		stopProcess()
 		srv.cutOff = srv.filter.stop()
-		srv.stopLibmilter()
+		srv.socket.sparing(srv.stopLibmilter)
 		srv.socket.close()
 	})
 }

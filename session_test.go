@@ -164,6 +164,50 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// keepsTerms changes each mail, and says what it knows of the negotiation.
+var keepsTerms = register("keeps terms", func(e *child) *milter.Server {
+	return &milter.Server{Callbacks: milter.Callbacks{
+		Negotiate: func(s *milter.Session, n *milter.Negotiation) milter.Status {
+			n.Actions = milter.SMFIF_ADDHDRS
+			n.Protocol |= milter.SMFIP_NR_HELO
+			return milter.SMFIS_CONTINUE
+		},
+		Helo: func(s *milter.Session, identity string) milter.Status { return milter.SMFIS_CONTINUE },
+		EOM: func(s *milter.Session, m *milter.Modifier) milter.Status {
+			actions, protocol := s.Negotiated()
+			e.emit(s.ID(), "terms", actions, protocol&milter.SMFIP_NR_HELO)
+			e.report(s, "addheader", m.AddHeader("X", "y"))
+			e.report(s, "quarantine", m.Quarantine("z"))
+			return milter.SMFIS_CONTINUE
+		},
+	}}
+})
+
+// A connection negotiates once: the sessions that follow on it after SMFIC_QUIT_NC are under the same terms.
+func TestTermsOutliveQuitNC(t *testing.T) {
+	t.Parallel()
+	p := start(t, keepsTerms)
+	w := p.session()
+	for range 3 {
+		w.send('H', z("a.example")) // not answered
+		changes, reply := w.end()
+		assert.Equal(t, []packet{{'h', z("X", "y")}}, changes)
+		assert.Equal(t, packet{Code: 'c'}, reply)
+		w.send('K')
+	}
+	w.quit()
+	p.stop()
+	terms := p.named("terms")
+	require.Len(t, terms, 3)
+	for i, e := range terms {
+		assert.Equal(t, uint64(i+1), e.Session)
+		assert.Equal(t, []string{"SMFIF_ADDHDRS", "SMFIP_NR_HELO"}, e.Args)
+		assert.Equal(t, []string{"<nil>", ""}, p.named("addheader")[i].Args)
+		assert.Equal(t, "ErrNotNegotiated", p.named("quarantine")[i].Args[1])
+	}
+	assert.Len(t, p.named("log"), 1, "the answer to HELO, once")
+}
+
 // Sessions at the same time keep their states apart; in a build with a worker pool their callbacks change threads.
 func TestSessionsAtOnce(t *testing.T) {
 	t.Parallel()

@@ -159,6 +159,28 @@ func (sock *socket) unlink() {
 	}
 }
 
+// sparing runs stop, which is smfi_stop, and keeps somebody else's socket that has come to the path in the meantime, a
+// successor's for instance: libmilter, unless it runs as root, removes whatever socket is there.
+func (sock *socket) sparing(stop func()) {
+	path := sock.addr.path
+	info, err := os.Lstat(path)
+	if sock.file == nil || os.Geteuid() == 0 || err != nil || os.SameFile(info, sock.file) {
+		stop()
+		return
+	}
+	spare := path + "." + strconv.Itoa(os.Getpid())
+	linked := os.Link(path, spare) == nil
+	stop()
+	if !linked {
+		return
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		_ = os.Rename(spare, path)
+	} else {
+		_ = os.Remove(spare)
+	}
+}
+
 // close gives back what the library holds; the listening socket itself is libmilter's.
 func (sock *socket) close() {
 	sock.unlink()
