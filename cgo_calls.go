@@ -59,6 +59,8 @@ const defaultBacklog = C.SOMAXCONN
 const maxReplyLines = C.MILTER_MAX_REPLY_LINES
 
 // Version is smfi_version: the version of the libmilter that is loaded. It may be called at any time.
+//
+// Source: smfi_version.html.
 func Version() (major, minor, patch uint) {
 	var a, b, c C.uint
 	C.smfi_version(&a, &b, &c)

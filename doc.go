@@ -26,8 +26,8 @@
 //
 // Constants have the names of libmilter's headers, SMFIS_REJECT, SMFIF_ADDHDRS, so that its documentation and every
 // filter in C can be searched for them. Functions have Go's names, and their comments begin with C's: AddHeader is
-// smfi_addheader. libmilter's documentation, a page for each function, comes with Sendmail's source, and in Debian's
-// package sendmail-doc.
+// smfi_addheader. The sources that comments name are pages of libmilter's documentation, which comes with Sendmail's
+// source, and in Debian's package sendmail-doc.
 //
 // # Sessions
 //

@@ -116,6 +116,8 @@ func ListenAndServe(addr string, actions Action, cb Callbacks) error {
 // It returns at once, with the reason, if the server cannot start: ErrArgument for a field that is wrong, ErrInUse for
 // libmilter or an address that is in use, the system's own error (errors.Is finds fs.ErrNotExist, fs.ErrPermission,
 // syscall.EADDRINUSE, …) for an address that cannot be opened.
+//
+// Source: smfi_register.html, smfi_setconn.html, smfi_opensocket.html, smfi_main.html.
 func (srv *Server) ListenAndServe() error {
 	if err := srv.check(); err != nil {
 		return err
@@ -298,6 +300,8 @@ func offMainThread(f func()) {
 //
 // An idle server stops at once. Shutdown of a server that is not running keeps it from starting. Called again, it waits
 // for the same end.
+//
+// Source: smfi_stop.html.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	if !srv.close() {
 		return nil
@@ -322,6 +326,8 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 
 // Close is smfi_stop at once: what Shutdown does with a context that has ended. Stats says how many sessions were cut
 // off.
+//
+// Source: smfi_stop.html.
 func (srv *Server) Close() error {
 	if !srv.close() {
 		return nil

@@ -81,6 +81,8 @@ func (s *Session) whyNotSent(action Action, size int, errno error) error {
 // SMFIP_HDR_LEADSPC was negotiated. Needs SMFIF_ADDHDRS.
 //
 // Errors: ErrArgument for an empty name, for a NUL or CR, and for an LF that would begin another field; see also Modifier.
+//
+// Source: smfi_addheader.html; RFC 5322, 2.2.
 func (m *Modifier) AddHeader(name, value string) error {
 	const op = "smfi_addheader"
 	value, err := checkHeader(name, value)
@@ -98,6 +100,8 @@ func (m *Modifier) AddHeader(name, value string) error {
 // AddHeader. Needs SMFIF_CHGHDRS.
 //
 // Errors: ErrArgument as in AddHeader and for an index below 0 or above 2^31-1; see also Modifier.
+//
+// Source: smfi_chgheader.html; RFC 5322, 2.2.
 func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	const op = "smfi_chgheader"
 	value, err := checkHeaderAt(index, name, value)
@@ -110,11 +114,13 @@ func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	})
 }
 
-// InsertHeader is smfi_insheader: it inserts a field so that it is the index-th of all, counted from 0 (before all
-// others; Sendmail also counts the field that it adds itself, Postfix the Received field that it puts in front).
+// InsertHeader is smfi_insheader: it inserts a field before the index-th of those that are there, counted from 0, so that
+// 0 puts it in front of all. Postfix counts the Received field that it adds itself, which EOM has not been shown.
 // Values are as in AddHeader. Needs SMFIF_ADDHDRS.
 //
 // Errors: ErrArgument as in ChangeHeader; see also Modifier.
+//
+// Source: smfi_insheader.html; RFC 5322, 2.2.
 func (m *Modifier) InsertHeader(index int, name, value string) error {
 	const op = "smfi_insheader"
 	value, err := checkHeaderAt(index, name, value)
@@ -145,6 +151,8 @@ func checkHeader(name, value string) (string, error) {
 // ESMTP arguments, "RET=HDRS ENVID=x"; an empty args is NULL. Needs SMFIF_CHGFROM.
 //
 // Errors: ErrArgument for an empty address and for NUL, CR or LF; see also Modifier.
+//
+// Source: smfi_chgfrom.html; RFC 5321, 4.1.1.2 and 4.5.5 (the null sender); RFC 3461 (RET, ENVID).
 func (m *Modifier) ChangeFrom(address, args string) error {
 	s := m.session
 	return m.address("smfi_chgfrom", SMFIF_CHGFROM, address, args, func() error {
@@ -155,6 +163,8 @@ func (m *Modifier) ChangeFrom(address, args string) error {
 // AddRcpt is smfi_addrcpt: it adds a recipient, "<a@example.org>". Needs SMFIF_ADDRCPT.
 //
 // Errors: as ChangeFrom.
+//
+// Source: smfi_addrcpt.html; RFC 5321, 4.1.1.3.
 func (m *Modifier) AddRcpt(address string) error {
 	s := m.session
 	return m.address("smfi_addrcpt", SMFIF_ADDRCPT, address, "", func() error {
@@ -166,6 +176,8 @@ func (m *Modifier) AddRcpt(address string) error {
 // SMFIF_ADDRCPT_PAR.
 //
 // Errors: as ChangeFrom.
+//
+// Source: smfi_addrcpt_par.html; RFC 3461 (NOTIFY, ORCPT).
 func (m *Modifier) AddRcptPar(address, args string) error {
 	s := m.session
 	return m.address("smfi_addrcpt_par", SMFIF_ADDRCPT_PAR, address, args, func() error {
@@ -176,6 +188,8 @@ func (m *Modifier) AddRcptPar(address, args string) error {
 // DelRcpt is smfi_delrcpt: it removes a recipient, written exactly as RcptTo was given it. Needs SMFIF_DELRCPT.
 //
 // Errors: as ChangeFrom.
+//
+// Source: smfi_delrcpt.html.
 func (m *Modifier) DelRcpt(address string) error {
 	s := m.session
 	return m.address("smfi_delrcpt", SMFIF_DELRCPT, address, "", func() error {
@@ -199,6 +213,8 @@ func (m *Modifier) address(op string, action Action, address, args string, call 
 // SMFIF_CHGBODY.
 //
 // Errors: see Modifier.
+//
+// Source: smfi_replacebody.html.
 func (m *Modifier) ReplaceBody(segment []byte) error {
 	const most = math.MaxInt32 / chunkSize * chunkSize // in C the length is an int
 	for len(segment) > most {
@@ -222,6 +238,8 @@ func (m *Modifier) replaceBody(segment []byte) error {
 //
 // Errors: r's own, and those of ReplaceBody. If one comes after part of the body was sent, the mail is answered
 // SMFIS_TEMPFAIL where EOM returns SMFIS_CONTINUE or SMFIS_ACCEPT: half a body is not delivered.
+//
+// Source: smfi_replacebody.html.
 func (m *Modifier) ReplaceBodyFrom(r io.Reader) error {
 	piece := make([]byte, min(chunkSize, m.session.filter.maxDataSize))
 	for sent := false; ; sent = true {
@@ -254,6 +272,8 @@ func (m *Modifier) breakOff(sent bool) {
 // accepted. reason must not be empty. Needs SMFIF_QUARANTINE.
 //
 // Errors: ErrArgument for an empty reason and for NUL, CR or LF; see also Modifier.
+//
+// Source: smfi_quarantine.html.
 func (m *Modifier) Quarantine(reason string) error {
 	const op = "smfi_quarantine"
 	if err := checkFilled("reason", reason); err != nil {
@@ -268,6 +288,8 @@ func (m *Modifier) Quarantine(reason string) error {
 // Progress is smfi_progress: it tells the MTA that the filter is still at work, and so starts the MTA's timeout anew.
 //
 // Errors: see Modifier.
+//
+// Source: smfi_progress.html.
 func (m *Modifier) Progress() error {
 	s := m.session
 	return m.do("smfi_progress", SMFIF_NONE, 0, func() error { return smfiProgress(s.conn) })
@@ -279,6 +301,8 @@ const keepAliveDefault = 10 * time.Second
 // KeepAlive is smfi_progress on a timer, while a slow handler works: every so often, every 10 seconds if every is not
 // above 0. It ends with stop, which may be called more than once, when EOM returns, and when the MTA is gone. Other
 // calls of Modifier may go on meanwhile.
+//
+// Source: smfi_progress.html.
 func (m *Modifier) KeepAlive(every time.Duration) (stop func()) {
 	if every <= 0 {
 		every = keepAliveDefault

@@ -34,6 +34,8 @@ type Negotiation struct {
 // "{client_addr}". The MTA heeds it if it offers SMFIF_SETSYMLIST and Actions has it.
 //
 // It may be called while Negotiate runs. Errors: ErrArgument, ErrStage.
+//
+// Source: smfi_setsymlist.html.
 func (n *Negotiation) SetSymList(stage Stage, macros ...string) error {
 	const op = "smfi_setsymlist"
 	list, err := symList(macros)

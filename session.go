@@ -161,7 +161,7 @@ func (st step) allows(status Status) bool {
 // ID is the session's number in this process, from 1: no C function. It may be called at any time.
 func (s *Session) ID() uint64 { return s.id }
 
-// Context gives a context that ends with the session: after Close, or when the server is closed by force. It may be
+// Context, which C does not have, gives a context that ends with the session: after Close, or when the server is closed by force. It may be
 // called at any time.
 func (s *Session) Context() context.Context {
 	s.mu.Lock()
@@ -187,6 +187,8 @@ func (s *Session) Negotiated() (Action, Protocol) {
 // Macro is smfi_getsymval: the value of one of the MTA's macros, and whether the MTA has sent it. Names are written as
 // libmilter wants them: "i" (the queue id), "{client_addr}". Which macros come at which step is the MTA's choice; ask
 // with Server.Macros or Negotiation.SetSymList.
+//
+// Source: smfi_getsymval.html; Postfix's MILTER_README and Sendmail's operations guide list the macros.
 func (s *Session) Macro(name string) (value string, ok bool) {
 	if checkFilled("macro name", name) != nil {
 		return "", false
@@ -219,6 +221,8 @@ func (s *Session) do(op string, call func() error) error {
 // MTA also closes the connection to the client.
 //
 // Errors: ErrArgument, ErrStage.
+//
+// Source: smfi_setreply.html; RFC 5321, 4.2; RFC 3463.
 func (s *Session) SetReply(rcode, xcode, message string) error {
 	const op = "smfi_setreply"
 	if err := checkReply(rcode, xcode, []string{message}); err != nil {
@@ -231,6 +235,8 @@ func (s *Session) SetReply(rcode, xcode, message string) error {
 // "4.0.0" or "5.0.0".
 //
 // Errors: ErrArgument, ErrStage.
+//
+// Source: smfi_setmlreply.html; RFC 5321, 4.2.1.
 func (s *Session) SetMLReply(rcode, xcode string, lines ...string) error {
 	const op = "smfi_setmlreply"
 	if len(lines) < 1 || len(lines) > maxReplyLines {
@@ -249,6 +255,8 @@ func (s *Session) SetMLReply(rcode, xcode string, lines ...string) error {
 //
 // Each percent sign is doubled, so that the client reads the text as it is written here. A reply that libmilter would
 // not take (see SetReply and SetMLReply) is logged and goes without its text, or, if it is the code, as SMFIS_TEMPFAIL.
+//
+// Source: smfi_setreply.html, smfi_setmlreply.html.
 func (s *Session) Reply(code int, xcode string, lines ...string) Status {
 	status := SMFIS_TEMPFAIL
 	if code >= 500 && code <= 599 {
