@@ -49,11 +49,11 @@ func parseAddress(text string) (address, error) {
 		addr.network = "tcp6"
 		return addr, addr.parsePortHost(rest)
 	case "fd":
-		fd, err := strconv.Atoi(rest)
-		if err != nil || fd < 0 {
+		fd, err := strconv.ParseInt(rest, 10, 32)
+		if err != nil || !isDigits(rest) {
 			return address{}, fmt.Errorf("%w: address %q: %q is not a file descriptor", ErrArgument, text, rest)
 		}
-		addr.network, addr.fd = "fd", fd
+		addr.network, addr.fd = "fd", int(fd)
 		return addr, nil
 	}
 	return address{}, fmt.Errorf("%w: address %q: %q is none of unix, local, inet, inet6, fd", ErrArgument, text, kind)
@@ -70,27 +70,41 @@ func (a *address) checkPath() error {
 	return nil
 }
 
-func (a *address) parsePortHost(text string) error {
+func (a *address) parsePortHost(text string) (err error) {
 	port, host, hasHost := strings.Cut(text, "@")
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		n, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
-	}
-	if err != nil || n < 1 || n > 65535 {
+	if a.port, err = parsePort(port); err != nil {
 		return fmt.Errorf("%w: address %q: %q is not a port of 1 to 65535, nor a service's name", ErrArgument, a.text, port)
 	}
-	bracketed := strings.HasPrefix(host, "[")
+	inner, closed := strings.CutSuffix(strings.TrimPrefix(host, "["), "]")
+	bracketed := closed && host[0] == '['
 	if bracketed {
-		host = strings.TrimSuffix(host[1:], "]")
+		host = inner
 	}
-	switch ip := net.ParseIP(host); {
+	isIP := net.ParseIP(host) != nil
+	isIPv4 := isIP && !strings.Contains(host, ":")
+	switch {
 	case hasHost && host == "":
 		return fmt.Errorf("%w: address %q has an @ and no host behind it", ErrArgument, a.text)
-	case bracketed && ip == nil, ip != nil && (ip.To4() != nil) != (a.network == "tcp4"):
+	case bracketed && !isIP, strings.ContainsAny(host, "[]"), isIP && isIPv4 != (a.network == "tcp4"):
 		return fmt.Errorf("%w: address %q: %q is not an address of its family", ErrArgument, a.text, host)
 	}
-	a.host, a.port = host, n
+	a.host = host
 	return nil
+}
+
+// parsePort reads a port's number, or the name of a service, which begins with a letter.
+func parsePort(port string) (int, error) {
+	if isDigits(port) {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if n == 0 {
+			err = strconv.ErrRange
+		}
+		return int(n), err
+	}
+	if first := port[0] | 0x20; first < 'a' || first > 'z' {
+		return 0, strconv.ErrSyntax
+	}
+	return net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
 }
 
 // hostPort is the address as package net takes it, to listen on (tcp only).
@@ -104,6 +118,9 @@ func fdAddr(fd int) (network, addr string, err error) {
 	}
 	if kind != syscall.SOCK_STREAM {
 		return "", "", fmt.Errorf("socket of type %d: %w", kind, syscall.ESOCKTNOSUPPORT)
+	}
+	if _, err := syscall.Getpeername(fd); err == nil {
+		return "", "", syscall.EISCONN // libmilter would close it
 	}
 	name, err := syscall.Getsockname(fd)
 	if err != nil {

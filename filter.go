@@ -105,6 +105,17 @@ func (f *filter) drain() <-chan struct{} {
 	return drained
 }
 
+// stopIdle stops the filter if no session is open, and tells whether it did.
+func (f *filter) stopIdle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.sessions) > 0 {
+		return false
+	}
+	f.phase.Store(phaseStopped)
+	return true
+}
+
 // stop ends the sessions that are open, which libmilter may never close (a build with a worker pool does not), and says
 // how many there were.
 func (f *filter) stop() int {
@@ -127,14 +138,20 @@ func (f *filter) open() int {
 	return len(f.sessions)
 }
 
-// log writes a line about a session. A Logger that panics is the program's own fault, but not the end of it.
+// log writes a line about a session. A Logger that panics is the program's own fault, but not the end of it. A nil filter is
+// a session's that a program has made by itself.
 func (f *filter) log(level slog.Level, message string, s *Session, attrs ...slog.Attr) {
-	defer func() { _ = recover() }()
+	if f == nil {
+		return
+	}
 	attrs = append(attrs, slog.Uint64("session", s.id))
 	if queueID, ok := s.Macro("i"); ok {
 		attrs = append(attrs, slog.String("queue_id", queueID))
 	}
-	f.logger.LogAttrs(context.Background(), level, message, attrs...)
+	_, _ = protect(func() Status {
+		f.logger.LogAttrs(context.Background(), level, message, attrs...)
+		return SMFIS_CONTINUE
+	})
 }
 
 // logOnce is log for what would come again with each mail: once for each step.

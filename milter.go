@@ -10,9 +10,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
-	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -39,7 +39,8 @@ type Server struct {
 	Actions Action
 
 	// Protocol are SMFIP_* bits to ask for beyond the SMFIP_NO* bits that nil callbacks imply. A bit that the MTA does not
-	// offer is not asked for; Session.Negotiated tells. A step named by an SMFIP_NR_* bit is never answered: what its
+	// offer is not asked for; Session.Negotiated tells. Where Callbacks.Negotiate is set, Negotiation.Protocol is preset with
+	// them, and SMFIS_ALL_OPTS leaves them out. A step named by an SMFIP_NR_* bit is never answered: what its
 	// callback returns is dropped, and logged once if it is not SMFIS_NOREPLY.
 	Protocol Protocol
 
@@ -140,7 +141,7 @@ func (srv *Server) check() error {
 	switch {
 	case checkText("Name", srv.Name) != nil:
 		return wrong("Name %q", srv.Name)
-	case srv.Timeout < 0 || srv.Timeout > math.MaxInt32*time.Millisecond: // libmilter counts milliseconds in an int
+	case srv.Timeout < 0 || srv.Timeout > math.MaxInt32/1000*time.Second: // libmilter counts milliseconds in an int
 		return wrong("Timeout %v", srv.Timeout)
 	case srv.Backlog < 0 || srv.Backlog > math.MaxInt32:
 		return wrong("Backlog %d", srv.Backlog)
@@ -152,7 +153,8 @@ func (srv *Server) check() error {
 		return wrong("SocketMode %v has more than permissions", srv.SocketMode)
 	}
 	if srv.Debug > 0 {
-		if _, err := os.Stdout.Stat(); err != nil {
+		var stat syscall.Stat_t
+		if err := syscall.Fstat(1, &stat); err != nil { // C's standard output, whatever os.Stdout is
 			return wrong("Debug needs standard output: %w", err)
 		}
 	}
@@ -275,8 +277,8 @@ func (srv *Server) serve() error {
 }
 
 // offMainThread runs f on an OS thread of its own that is not the process's first. smfi_main blocks SIGHUP, SIGTERM and
-// SIGINT on its thread, and another thread of libmilter's waits for them: as long as the first thread takes them, the
-// kernel gives them to it, and so to os/signal. The thread ends with f, for its signal mask is not what Go's threads have.
+// SIGINT on its thread for good, and the first is where the kernel looks first for somebody to take a signal (see also
+// sigwait.c). The thread ends with f, for its signal mask is not what Go's threads have.
 func offMainThread(f func()) {
 	runtime.LockOSThread()
 	if !onMainThread() {
@@ -296,7 +298,7 @@ func offMainThread(f func()) {
 // TCP an MTA that connects is refused at negotiation), waits until those that are open have ended or ctx has, and stops
 // libmilter. ListenAndServe then returns ErrServerClosed. Sessions still open are cut off: their contexts end, their
 // callbacks come no more (Close neither), and the MTA gets no reply, which it takes as its milter_default_action or F=
-// says. The error says how many there were, and errors.Is finds ctx's own.
+// says, or SMFIS_TEMPFAIL where libmilter has a thread for each connection. The error says how many there were, and errors.Is finds ctx's own.
 //
 // An idle server stops at once. Shutdown of a server that is not running keeps it from starting. Called again, it waits
 // for the same end.
@@ -307,21 +309,41 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	srv.refuse()
-	select {
-	case <-srv.filter.drain():
-	case <-srv.forced:
-	case <-srv.served:
-	case <-ctx.Done():
-	}
+	srv.drain(ctx)
 	srv.stop()
 	if srv.cutOff == 0 {
 		return nil
 	}
-	why := context.Cause(ctx)
-	if why == nil {
+	why := ctx.Err()
+	switch cause := context.Cause(ctx); {
+	case why == nil:
 		why = ErrServerClosed // by Close
+	case cause != why:
+		why = fmt.Errorf("%w: %w", why, cause)
 	}
-	return &Error{"smfi_stop", fmt.Errorf("%d sessions cut off: %w", srv.cutOff, why)}
+	sessions := "sessions"
+	if srv.cutOff == 1 {
+		sessions = "session"
+	}
+	return &Error{"smfi_stop", fmt.Errorf("%d %s cut off: %w", srv.cutOff, sessions, why)}
+}
+
+// drain waits until no session is open, and stops the filter then, or until it is told not to wait any longer.
+func (srv *Server) drain(ctx context.Context) {
+	for {
+		select {
+		case <-srv.filter.drain():
+			if srv.filter.stopIdle() {
+				return
+			}
+		case <-srv.forced:
+			return
+		case <-srv.served:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Close is smfi_stop at once: what Shutdown does with a context that has ended. Stats says how many sessions were cut
@@ -387,8 +409,8 @@ func (srv *Server) stopLibmilter() {
 			_ = conn.Close()
 		}
 		select {
-		case <-srv.served:
-			<-stopped
+		case <-stopped:
+			<-srv.served
 			return
 		case <-time.After(time.Millisecond):
 		}

@@ -24,7 +24,7 @@ const chunkSize = 65535
 type Modifier struct {
 	session *Session
 	over    chan struct{} // closed when EOM returns
-	broken  bool          // a body that could not be sent to its end: the mail must not be delivered
+	halves  int           // bodies that were begun and not sent to their end: the mail must not be delivered with one
 }
 
 // eom runs the end-of-message callback.
@@ -36,10 +36,10 @@ func (s *Session) eom() (status Status) {
 	}
 	m := &Modifier{session: s, over: make(chan struct{})}
 	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.wire.Lock()
+		defer s.wire.Unlock()
 		close(m.over)
-		if m.broken && (status == SMFIS_CONTINUE || status == SMFIS_ACCEPT) {
+		if m.halves > 0 && (status == SMFIS_CONTINUE || status == SMFIS_ACCEPT) {
 			status = SMFIS_TEMPFAIL
 		}
 	}()
@@ -49,8 +49,11 @@ func (s *Session) eom() (status Status) {
 // do makes a call that sends size bytes to the MTA and needs action, and finds out why it failed if it did.
 func (m *Modifier) do(op string, action Action, size int, call func() error) error {
 	s := m.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if s == nil {
+		return &Error{op, fmt.Errorf("%w: not the end-of-message callback's Modifier", ErrStage)}
+	}
+	s.wire.Lock()
+	defer s.wire.Unlock()
 	select {
 	case <-m.over:
 		return &Error{op, fmt.Errorf("%w: the end-of-message callback has returned", ErrStage)}
@@ -241,31 +244,41 @@ func (m *Modifier) replaceBody(segment []byte) error {
 //
 // Source: smfi_replacebody.html.
 func (m *Modifier) ReplaceBodyFrom(r io.Reader) error {
+	if m.session == nil {
+		return m.replaceBody(nil) // says why not
+	}
 	piece := make([]byte, min(chunkSize, m.session.filter.maxDataSize))
-	for sent := false; ; sent = true {
+	for begun := false; ; begun = true {
 		n, err := io.ReadFull(r, piece)
 		last := err == io.EOF || err == io.ErrUnexpectedEOF
-		if err == nil || last && (n > 0 || !sent) {
-			if sendErr := m.replaceBody(piece[:n]); sendErr != nil {
-				m.breakOff(sent)
-				return sendErr
+		if err != nil && !last {
+			return &Error{"smfi_replacebody", fmt.Errorf("reading the new body: %w", err)}
+		}
+		if !begun && !last {
+			m.half(1)
+		}
+		if n > 0 || !begun {
+			if err := m.replaceBody(piece[:n]); err != nil {
+				if !begun && !last {
+					m.half(-1)
+				}
+				return err
 			}
 		}
-		switch {
-		case last:
+		if last {
+			if begun {
+				m.half(-1)
+			}
 			return nil
-		case err != nil:
-			m.breakOff(sent)
-			return &Error{"smfi_replacebody", fmt.Errorf("reading the new body: %w", err)}
 		}
 	}
 }
 
-// breakOff keeps a mail of which half a body was sent from being delivered.
-func (m *Modifier) breakOff(sent bool) {
-	m.session.mu.Lock()
-	defer m.session.mu.Unlock()
-	m.broken = m.broken || sent
+// half counts the bodies of which a part, and not all, may have been sent.
+func (m *Modifier) half(n int) {
+	m.session.wire.Lock()
+	defer m.session.wire.Unlock()
+	m.halves += n
 }
 
 // Quarantine is smfi_quarantine: the MTA puts the mail into its quarantine (Sendmail) or hold queue (Postfix) if it is

@@ -44,6 +44,8 @@ func (n *Negotiation) SetSymList(stage Stage, macros ...string) error {
 		return &Error{op, err}
 	case stage < SMFIM_CONNECT || stage > SMFIM_EOH:
 		return &Error{op, fmt.Errorf("%w: there is no %v", ErrArgument, stage)}
+	case n.session == nil:
+		return &Error{op, fmt.Errorf("%w: not Negotiate's", ErrStage)}
 	}
 	return n.session.do(op, func() error {
 		switch {
@@ -69,9 +71,9 @@ func (s *Session) negotiate(n *Negotiation) Status {
 	}
 	n.session, n.listed = s, map[Stage]bool{}
 	defer func() {
-		s.mu.Lock()
+		s.wire.Lock()
 		n.over = true
-		s.mu.Unlock()
+		s.wire.Unlock()
 	}()
 
 	implied := n.Protocol &^ SMFIP_SKIP // without xxfi_negotiate libmilter does not ask for SMFIP_SKIP

@@ -30,9 +30,14 @@ type Session struct {
 	conn   smfictx
 	handle unsafe.Pointer // what C knows this session by; nil if C need not know
 
-	mu     sync.Mutex // held during each call to libmilter, which writes to the connection without a lock of its own
-	step   step       // the callback that runs
-	text   cText
+	// wire is held during each call to libmilter, which writes to the connection without a lock of its own, and waits as
+	// long as the MTA does not read.
+	wire sync.Mutex
+	step step // the callback that runs
+	text cText
+
+	// mu is for what must not wait for the MTA.
+	mu     sync.Mutex
 	terms  negotiated
 	ended  bool
 	ctx    context.Context // made when asked for
@@ -57,19 +62,31 @@ func begin(conn smfictx, handle unsafe.Pointer, st step) *Session {
 		return nil
 	}
 	s := &Session{filter: f, conn: conn}
-	// A connection negotiates once, and keeps the terms for the sessions that follow on it after SMFIC_QUIT_NC. A
-	// connection that has not negotiated is a newer one at the same address: libmilter itself allows it nothing.
-	if terms, ok := f.negotiated.Load(conn); ok {
-		s.terms = terms.(negotiated)
-	}
-	if !f.add(s) {
-		return nil
+	// A connection negotiates once, and keeps the terms for the sessions that follow on it after SMFIC_QUIT_NC. One that
+	// has not been closed before is a newer one at the same address, whose peer did not negotiate.
+	if st != stepNegotiate && closedBefore(conn) {
+		if terms, ok := f.negotiated.Load(conn); ok {
+			s.terms = terms.(negotiated)
+		}
 	}
 	if st != stepClose {
 		s.handle = pointer.Save(s)
+	}
+	if !f.add(s) {
+		pointer.Unref(s.handle)
+		return nil
+	}
+	if s.handle != nil {
 		smfiSetpriv(conn, s.handle)
 	}
 	return s
+}
+
+// closedBefore tells whether this connection had a session before, by a mark that it leaves: libmilter takes the macros of
+// a stage once for each connection. The MTA does not see it, since the negotiation is over.
+func closedBefore(conn smfictx) bool {
+	var b cText
+	return smfiSetsymlist(conn, &b, SMFIM_CONNECT, "") != nil
 }
 
 // end is the session's end, after its last callback.
@@ -96,6 +113,7 @@ func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session)
 	s := begin(conn, handle, st)
 	if st == stepClose {
 		smfiSetpriv(conn, nil)
+		closedBefore(conn)
 	}
 	if s == nil {
 		return SMFIS_TEMPFAIL
@@ -113,9 +131,9 @@ func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session)
 
 // enter marks the callback that runs. It waits for calls to libmilter that other goroutines are in the middle of.
 func (s *Session) enter(st step) {
-	s.mu.Lock()
+	s.wire.Lock()
 	s.step = st
-	s.mu.Unlock()
+	s.wire.Unlock()
 }
 
 // answer gives what libmilter is told: status, unless the handler crashed, or status is none, or the step is one that
@@ -137,8 +155,14 @@ func (s *Session) answer(st step, status Status, crashed *crash) Status {
 	noReply := steps[st].noReply
 	switch {
 	case noReply != 0 && s.terms.protocol&noReply != 0:
-		if status != SMFIS_NOREPLY {
-			f.logOnce("milter: callback answered a step that was negotiated without replies, answer dropped", s, st, status)
+		if status == SMFIS_NOREPLY {
+			return SMFIS_NOREPLY
+		}
+		f.logOnce("milter: callback answered a step that was negotiated without replies, answer dropped", s, st, status)
+		if st == stepSegment {
+			// libmilter drops it itself. The last piece of a body may come together with the end of the message, and then
+			// SMFIS_CONTINUE alone leads on to xxfi_eom.
+			return SMFIS_CONTINUE
 		}
 		return SMFIS_NOREPLY
 	case status == SMFIS_NOREPLY && st != stepNegotiate:
@@ -161,8 +185,8 @@ func (st step) allows(status Status) bool {
 // ID is the session's number in this process, from 1: no C function. It may be called at any time.
 func (s *Session) ID() uint64 { return s.id }
 
-// Context, which C does not have, gives a context that ends with the session: after Close, or when the server is closed by force. It may be
-// called at any time.
+// Context, which C does not have, gives a context that ends with the session: after Close, or when the server is closed by
+// force. It may be called at any time.
 func (s *Session) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,8 +217,8 @@ func (s *Session) Macro(name string) (value string, ok bool) {
 	if checkFilled("macro name", name) != nil {
 		return "", false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.wire.Lock()
+	defer s.wire.Unlock()
 	if s.step == stepNone {
 		return "", false
 	}
@@ -203,8 +227,8 @@ func (s *Session) Macro(name string) (value string, ok bool) {
 
 // do makes a call to libmilter, in a callback only. Its error is MI_FAILURE's cause as far as the caller can tell.
 func (s *Session) do(op string, call func() error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.wire.Lock()
+	defer s.wire.Unlock()
 	if s.step == stepNone {
 		return &Error{op, fmt.Errorf("%w: no callback of the session is running", ErrStage)}
 	}
@@ -215,7 +239,7 @@ func (s *Session) do(op string, call func() error) error {
 }
 
 // SetReply is smfi_setreply: the reply that goes with the next SMFIS_TEMPFAIL (rcode "4xx") or SMFIS_REJECT (rcode
-// "5xx"), of this callback or a later one. xcode is the enhanced status code of RFC 3463, "5.7.1"; an empty xcode or
+// "5xx"), of this callback or a later one, on this connection of the MTA. xcode is the enhanced status code of RFC 3463, "5.7.1"; an empty xcode or
 // message is NULL. message has at most 980 bytes, no NUL, CR or LF, and is handed on as it is: both Postfix and
 // Sendmail read "%%" as a percent sign and drop the text after a single one (Reply sees to that). With rcode "421" the
 // MTA also closes the connection to the client.
@@ -270,7 +294,9 @@ func (s *Session) Reply(code int, xcode string, lines ...string) Status {
 		s.filter.log(slog.LevelError, "milter: reply not sent as given", s, slog.Any("error", err), slog.Int("code", code),
 			slog.String("xcode", xcode), slog.Any("lines", lines))
 		// Without this, the text of an earlier SetReply could go out in its place.
-		_ = s.SetReply(strconv.Itoa(code), "", "")
+		if s.SetReply(strconv.Itoa(code), "", "") != nil {
+			_ = s.SetReply("451", "", "")
+		}
 	}
 	return status
 }

@@ -299,7 +299,7 @@ var replying = register("replying", func(e *child) *milter.Server {
 	return &milter.Server{Callbacks: milter.Callbacks{
 		Helo: func(s *milter.Session, identity string) milter.Status {
 			if a.Before {
-				if err := s.SetReply("550", "5.0.1", "another"); err != nil {
+				if err := s.SetReply("450", "4.0.1", "another"); err != nil {
 					panic(err)
 				}
 			}
@@ -380,8 +380,8 @@ func TestReplies(t *testing.T) {
 		"reply no text":              {answer{"Reply", "550", "5.7.1", nil, 0, false}, packet{'y', z("550 5.7.1")}, ""},
 		"reply LF":                   {answer{"Reply", "550", "5.7.1", []string{"a\nb"}, 0, true}, packet{'y', z("550 ")}, `reply text has '\\n' at byte 1`},
 		"reply xcode":                {answer{"Reply", "450", "x", []string{"a"}, 0, false}, packet{'y', z("450 ")}, `enhanced code \"x\" is not`},
-		"reply code":                 {answer{"Reply", "250", "", []string{"a"}, 0, true}, packet{Code: 't'}, `reply code \"250\" is not`},
-		"reply code 0":               {answer{"Reply", "0", "", []string{"a"}, 0, false}, packet{Code: 't'}, `reply code \"0\" is not`},
+		"reply code":                 {answer{"Reply", "250", "", []string{"a"}, 0, true}, packet{'y', z("451 ")}, `reply code \"250\" is not`},
+		"reply code 0":               {answer{"Reply", "0", "", []string{"a"}, 0, false}, packet{'y', z("451 ")}, `reply code \"0\" is not`},
 		"reply 33 lines":             {answer{"Reply", "550", "", lines(33), 0, false}, packet{'y', z("550 ")}, "33 lines of text, 1 to 32 can be sent"},
 	}
 	for n := 1; n <= 32; n++ {

@@ -92,7 +92,7 @@ func (sock *socket) settle(mode fs.FileMode) (err error) {
 
 // checkUnixPath looks at what is at the path: a socket that nobody answers on may be removed, nothing else.
 func checkUnixPath(addr address, remove bool) error {
-	info, err := os.Stat(addr.path)
+	info, err := os.Lstat(addr.path) // libmilter follows a symbolic link to a socket, and would then remove the link
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // a folder that does not exist is found out by bind
@@ -169,9 +169,12 @@ func (sock *socket) sparing(stop func()) {
 		return
 	}
 	spare := path + "." + strconv.Itoa(os.Getpid())
-	linked := os.Link(path, spare) == nil
+	err = os.Link(path, spare)
+	if err != nil { // the file system, or the kernel where the socket is another user's, does not allow links
+		err = os.Rename(path, spare)
+	}
 	stop()
-	if !linked {
+	if err != nil {
 		return
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
