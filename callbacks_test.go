@@ -435,3 +435,27 @@ func TestNoReplies(t *testing.T) {
 		})
 	}
 }
+
+// The end-of-message packet may bring the last piece of the body along: EOM comes after it also where body segments are not
+// answered.
+func TestBodyWithTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, filter := range map[string]string{"replies": recording, "no replies": withoutReplies} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, filter)
+			w := p.session()
+			for _, step := range []packet{{'M', z("<a@example.org>")}, {'R', z("<b@example.org>")}, {'T', ""}, {'N', ""}} {
+				w.send(step.Code, step.Data)
+				if filter == recording {
+					require.Equal(t, packet{Code: 'c'}, w.reply())
+				}
+			}
+			assert.Equal(t, packet{Code: 'c'}, w.ask('E', "the last piece"))
+			w.quit()
+			p.stop()
+			heard := p.heard()
+			assert.Equal(t, []string{`segment "the last piece"`, "eom", "close"}, heard[len(heard)-3:])
+		})
+	}
+}

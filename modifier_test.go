@@ -443,3 +443,76 @@ func TestKeepAlive(t *testing.T) {
 	w.quit()
 	p.stop()
 }
+
+// outliving hands the body to a goroutine that is still reading when EOM returns, or hides a reader's panic.
+var outliving = register("outliving", func(e *child) *milter.Server {
+	return &milter.Server{Actions: milter.SMFIF_CHGBODY, Callbacks: milter.Callbacks{
+		EOM: func(s *milter.Session, m *milter.Modifier) milter.Status {
+			begun, pieces := make(chan bool), 0
+			reader := readerFunc(func(p []byte) (int, error) {
+				if pieces++; pieces == 3 {
+					if e.arg == "recovered" {
+						panic("reader")
+					}
+					close(begun)
+					<-s.Context().Done() // the end of the session, well after EOM
+				}
+				return len(p), nil
+			})
+			if e.arg == "recovered" {
+				defer func() { _ = recover() }()
+				_ = m.ReplaceBodyFrom(reader)
+				return milter.SMFIS_CONTINUE
+			}
+			go func() { e.report(s, "outlived", m.ReplaceBodyFrom(reader)) }()
+			<-begun
+			return milter.SMFIS_CONTINUE
+		},
+	}}
+})
+
+func TestHalfABodyOutlivesEOM(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"goroutine", "recovered"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, outliving, withArg(how))
+			w := p.session()
+			changes, reply := w.end()
+			assert.Len(t, changes, 2)
+			assert.Equal(t, packet{Code: 't'}, reply)
+			w.quit()
+			if how == "goroutine" {
+				assert.Equal(t, "ErrStage", p.awaitName("outlived").Args[1])
+			}
+			p.stop()
+		})
+	}
+}
+
+// Values that a program has made itself are refused, not dereferenced.
+func TestZeroValues(t *testing.T) {
+	t.Parallel()
+	var m milter.Modifier
+	require.ErrorIs(t, m.AddHeader("X", "y"), milter.ErrStage)
+	require.ErrorIs(t, m.ChangeHeader("X", 1, "y"), milter.ErrStage)
+	require.ErrorIs(t, m.InsertHeader(1, "X", "y"), milter.ErrStage)
+	require.ErrorIs(t, m.ChangeFrom("<>", ""), milter.ErrStage)
+	require.ErrorIs(t, m.AddRcpt("<>"), milter.ErrStage)
+	require.ErrorIs(t, m.AddRcptPar("<>", ""), milter.ErrStage)
+	require.ErrorIs(t, m.DelRcpt("<>"), milter.ErrStage)
+	require.ErrorIs(t, m.ReplaceBody(nil), milter.ErrStage)
+	require.ErrorIs(t, m.ReplaceBodyFrom(strings.NewReader("x")), milter.ErrStage)
+	require.ErrorIs(t, m.Quarantine("x"), milter.ErrStage)
+	require.ErrorIs(t, m.Progress(), milter.ErrStage)
+	m.KeepAlive(time.Hour)()
+	var s milter.Session
+	require.ErrorIs(t, s.SetReply("550", "", ""), milter.ErrStage)
+	require.ErrorIs(t, s.SetMLReply("550", "", ""), milter.ErrStage)
+	assert.Equal(t, milter.SMFIS_REJECT, s.Reply(550, ""))
+	_, ok := s.Macro("i")
+	assert.False(t, ok)
+	require.NoError(t, s.Context().Err())
+	var n milter.Negotiation
+	require.ErrorIs(t, n.SetSymList(milter.SMFIM_EOM, "i"), milter.ErrStage)
+}

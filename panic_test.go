@@ -3,6 +3,7 @@
 package milter_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"go/ast"
@@ -74,8 +75,21 @@ var failing = register("failing", func(e *child) *milter.Server {
 	if how == "panic deferred" { // a logger that fails as well
 		srv.Logger = slog.New(slog.NewTextHandler(writerFunc(func([]byte) (int, error) { panic("logger") }), nil))
 	}
+	if how == "goexit deferred" {
+		log := e.logger()
+		srv.Logger = slog.New(exitingHandler{log.Handler()})
+	}
 	return srv
 })
+
+// exitingHandler logs, and then ends its goroutine.
+type exitingHandler struct{ slog.Handler }
+
+func (h exitingHandler) Handle(ctx context.Context, record slog.Record) error {
+	_ = h.Handler.Handle(ctx, record)
+	runtime.Goexit()
+	return nil
+}
 
 // callbackNames gives each callback's C name and how a session comes to it: true if its reply is to be read.
 var callbackNames = map[string]struct {

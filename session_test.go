@@ -208,6 +208,28 @@ func TestTermsOutliveQuitNC(t *testing.T) {
 	assert.Len(t, p.named("log"), 1, "the answer to HELO, once")
 }
 
+// A connection at the address of an earlier one, which did negotiate, has none of its terms.
+func TestNoTermsWithoutNegotiation(t *testing.T) {
+	t.Parallel()
+	p := start(t, keepsTerms)
+	for i := range 20 { // some get the memory of the one before
+		w := p.session()
+		w.quit()
+		w = p.connect()
+		w.ok('H', z("a.example")) // answered, since nobody has agreed on anything else
+		changes, reply := w.end()
+		assert.Empty(t, changes)
+		assert.Equal(t, packet{Code: 'c'}, reply)
+		w.quit()
+		p.await("terms", func(e event) bool { return e.Name == "terms" && e.Session == uint64(2*i+2) })
+	}
+	p.stop()
+	for i, e := range p.named("terms") {
+		assert.Equal(t, []string{"SMFIF_NONE", "Protocol(0)"}, e.Args)
+		assert.Equal(t, "ErrNotNegotiated", p.named("addheader")[i].Args[1])
+	}
+}
+
 // Sessions at the same time keep their states apart; in a build with a worker pool their callbacks change threads.
 func TestSessionsAtOnce(t *testing.T) {
 	t.Parallel()
@@ -299,7 +321,11 @@ var replying = register("replying", func(e *child) *milter.Server {
 	return &milter.Server{Callbacks: milter.Callbacks{
 		Helo: func(s *milter.Session, identity string) milter.Status {
 			if a.Before {
-				if err := s.SetReply("450", "4.0.1", "another"); err != nil {
+				class := "4"
+				if a.Code[0] == '5' {
+					class = "5"
+				}
+				if err := s.SetReply(class+"50", class+".0.1", "another"); err != nil {
 					panic(err)
 				}
 			}

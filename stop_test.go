@@ -673,3 +673,60 @@ func TestStopFromCallback(t *testing.T) {
 		}
 	}
 }
+
+// flooding sends the MTA more than it will ever read, and reports what the session's methods say meanwhile.
+var flooding = register("flooding", func(e *child) *milter.Server {
+	srv := &milter.Server{Actions: milter.SMFIF_CHGBODY}
+	srv.Callbacks.EOM = func(s *milter.Session, m *milter.Modifier) milter.Status {
+		go func() {
+			<-s.Context().Done() // given while the wire is held
+			e.emit(s.ID(), "context ended", s.Context().Err())
+		}()
+		e.emit(s.ID(), "eom")
+		_ = m.ReplaceBody(make([]byte, 50<<20))
+		return milter.SMFIS_CONTINUE
+	}
+	e.serveUntilKilled(srv)
+	return nil
+})
+
+// serveUntilKilled closes the server as soon as the test asks for it, and says when it is done.
+func (e *child) serveUntilKilled(srv *milter.Server) {
+	srv.Addr, srv.Logger = e.addr, e.logger()
+	ask := make(chan os.Signal, 1)
+	signal.Notify(ask, syscall.SIGUSR2)
+	go func() {
+		<-ask
+		began := time.Now()
+		err := error(nil)
+		if e.arg == "shutdown" {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			err = srv.Shutdown(ctx)
+		} else {
+			err = srv.Close()
+		}
+		e.emit(0, "closed", err, time.Since(began) < waitLong/2)
+	}()
+	e.emit(0, "served", srv.ListenAndServe())
+	select {} // the session is still writing: the test kills the process
+}
+
+// An MTA that does not read holds up nobody but its own session.
+func TestStopWhileTheMTADoesNotRead(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"close", "shutdown"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, flooding, withArg(how))
+			w := p.session()
+			w.send('E')
+			p.awaitName("eom")
+			require.NoError(t, p.cmd.Process.Signal(syscall.SIGUSR2))
+			closed := p.awaitName("closed")
+			assert.Equal(t, "true", closed.Args[1])
+			p.awaitName("context ended")
+			p.awaitName("served")
+		})
+	}
+}
