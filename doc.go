@@ -68,7 +68,9 @@
 // # Signals
 //
 // libmilter by itself ends the filter on SIGTERM, SIGINT and SIGHUP. Here they stay Go's: they reach os/signal or, where
-// the program has not asked for them, end the process as in any Go program. libmilter sets SIGPIPE to be ignored.
+// the program has not asked for them, end the process as in any Go program. To that end the package brings a sigwait of
+// its own, which takes the C library's place in the whole process; it differs for a set of just these three signals, which
+// is libmilter's. libmilter sets SIGPIPE to be ignored.
 //
 // # Stopping
 //

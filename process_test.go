@@ -90,6 +90,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 // runFilter is the main function of a filter's process: it serves until SIGUSR1, then shuts down, and fails if
 // anything is left. SIGTERM and its like are the filter's own.
 func runFilter(name string) int {
+	go exitWithParent()
 	e := &child{addr: os.Getenv(envAddr), arg: os.Getenv(envArg), events: json.NewEncoder(os.NewFile(3, "events"))}
 	srv := filters[name](e)
 	if srv == nil { // it did it all itself
@@ -123,6 +124,12 @@ func runFilter(name string) int {
 		return 1
 	}
 	return 0
+}
+
+// exitWithParent ends the process when the test's has ended, however that came: it has the other end of standard input.
+func exitWithParent() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(3)
 }
 
 // process is a running filter, as the test sees it.
@@ -189,6 +196,8 @@ func (p *process) run() {
 	t := p.t
 	p.cmd.Env = append(p.cmd.Environ(), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // the default is a second
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	_, err := p.cmd.StdinPipe() // see exitWithParent
+	require.NoError(t, err)
 	read, write, err := os.Pipe()
 	require.NoError(t, err)
 	p.cmd.ExtraFiles = append([]*os.File{write}, p.cmd.ExtraFiles...)
