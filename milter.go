@@ -77,14 +77,15 @@ type Server struct {
 	// nil is slog.Default. (libmilter itself writes to syslog.)
 	Logger *slog.Logger
 
-	mu       sync.Mutex
-	filter   *filter
-	socket   *socket
-	closing  bool          // Shutdown or Close was called
-	forced   chan struct{} // closed by Close, for a Shutdown that waits
-	served   chan struct{} // closed when smfi_main has returned
-	stopOnce sync.Once
-	cutOff   int
+	mu        sync.Mutex
+	filter    *filter
+	socket    *socket
+	closing   bool          // Shutdown or Close was called
+	forced    chan struct{} // closed by Close, for a Shutdown that waits
+	forceOnce sync.Once
+	served    chan struct{} // closed when smfi_main has returned
+	stopOnce  sync.Once
+	cutOff    int
 }
 
 // Stats are a server's figures since it started.
@@ -298,7 +299,8 @@ func offMainThread(f func()) {
 // TCP an MTA that connects is refused at negotiation), waits until those that are open have ended or ctx has, and stops
 // libmilter. ListenAndServe then returns ErrServerClosed. Sessions still open are cut off: their contexts end, their
 // callbacks come no more (Close neither), and the MTA gets no reply, which it takes as its milter_default_action or F=
-// says, or SMFIS_TEMPFAIL where libmilter has a thread for each connection. The error says how many there were, and errors.Is finds ctx's own.
+// says, or SMFIS_TEMPFAIL where libmilter has a thread for each connection. The error says how many there were, and
+// errors.Is finds ctx's own.
 //
 // An idle server stops at once. Shutdown of a server that is not running keeps it from starting. Called again, it waits
 // for the same end.
@@ -354,13 +356,7 @@ func (srv *Server) Close() error {
 	if !srv.close() {
 		return nil
 	}
-	srv.mu.Lock()
-	select {
-	case <-srv.forced:
-	default:
-		close(srv.forced)
-	}
-	srv.mu.Unlock()
+	srv.forceOnce.Do(func() { close(srv.forced) })
 	srv.refuse()
 	srv.stop()
 	return nil
