@@ -239,10 +239,10 @@ func (s *Session) do(op string, call func() error) error {
 }
 
 // SetReply is smfi_setreply: the reply that goes with the next SMFIS_TEMPFAIL (rcode "4xx") or SMFIS_REJECT (rcode
-// "5xx"), of this callback or a later one, on this connection of the MTA. xcode is the enhanced status code of RFC 3463, "5.7.1"; an empty xcode or
-// message is NULL. message has at most 980 bytes, no NUL, CR or LF, and is handed on as it is: both Postfix and
-// Sendmail read "%%" as a percent sign and drop the text after a single one (Reply sees to that). With rcode "421" the
-// MTA also closes the connection to the client.
+// "5xx"), of this callback or a later one, as long as the MTA keeps its connection. xcode is the enhanced status code of
+// RFC 3463, "5.7.1"; an empty xcode or message is NULL. message has at most 980 bytes, no NUL, CR or LF, and is handed on
+// as it is: both Postfix and Sendmail read "%%" as a percent sign and drop the text after a single one (Reply sees to
+// that). With rcode "421" the MTA also closes the connection to the client.
 //
 // Errors: ErrArgument, ErrStage.
 //
