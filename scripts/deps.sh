@@ -4,7 +4,7 @@ set -euo pipefail
 
 case ${1-} in
 build) packages=(gcc libc6-dev libmilter-dev) ;;
-test) packages=(gcc libc6-dev libmilter-dev dpkg-dev patch postfix swaks) ;;
+test) packages=(gcc libc6-dev libmilter-dev dpkg-dev iproute2 patch postfix swaks) ;;
 lint) packages=(gcc libc6-dev libmilter-dev shellcheck) ;;
 *)
 	echo "usage: deps.sh build|test|lint" >&2
