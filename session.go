@@ -63,8 +63,8 @@ func begin(conn smfictx, handle unsafe.Pointer, st step) *Session {
 	}
 	s := &Session{filter: f, conn: conn}
 	// A connection negotiates once, and keeps the terms for the sessions that follow on it after SMFIC_QUIT_NC. One that
-	// has not been closed before is a newer one at the same address, whose peer did not negotiate.
-	if st != stepNegotiate && closedBefore(conn) {
+	// was not marked when a session ended is a newer one at the same address, whose peer did not negotiate.
+	if st != stepNegotiate && marked(conn) {
 		if terms, ok := f.negotiated.Load(conn); ok {
 			s.terms = terms.(negotiated)
 		}
@@ -82,9 +82,9 @@ func begin(conn smfictx, handle unsafe.Pointer, st step) *Session {
 	return s
 }
 
-// closedBefore tells whether this connection had a session before, by a mark that it leaves: libmilter takes the macros of
-// a stage once for each connection. The MTA does not see it, since the negotiation is over.
-func closedBefore(conn smfictx) bool {
+// marked marks a connection, and tells whether it was marked before: libmilter takes the macros of a stage once for each
+// connection. The MTA does not see it, since the negotiation is over.
+func marked(conn smfictx) bool {
 	var b cText
 	return smfiSetsymlist(conn, &b, SMFIM_CONNECT, "") != nil
 }
@@ -113,7 +113,7 @@ func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session)
 	s := begin(conn, handle, st)
 	if st == stepClose {
 		smfiSetpriv(conn, nil)
-		closedBefore(conn)
+		marked(conn)
 	}
 	if s == nil {
 		return SMFIS_TEMPFAIL
