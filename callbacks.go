@@ -15,7 +15,7 @@ import "net"
 //
 // A callback that panics, ends its goroutine with runtime.Goexit (testing.T.FailNow does), or returns a value that is
 // no status, is logged and answered SMFIS_TEMPFAIL. What the Go runtime itself ends the process for cannot be caught:
-// a concurrent map write, a stack overflow, a panic in a goroutine that the callback started, a thread locked more than 64
+// a concurrent map write, a stack overflow, a panic in a goroutine that the callback started, a thread locked more than 8
 // times (runtime.LockOSThread) and not unlocked.
 //
 // Each field's comment names the page of libmilter's documentation that says which statuses mean what at that step.

@@ -148,7 +148,7 @@ func (f *filter) log(level slog.Level, message string, s *Session, attrs ...slog
 	if queueID, ok := s.Macro("i"); ok {
 		attrs = append(attrs, slog.String("queue_id", queueID))
 	}
-	_, _ = protect(func() Status {
+	_, _ = protect(s, func(*Session) Status {
 		f.logger.LogAttrs(context.Background(), level, message, attrs...)
 		return SMFIS_CONTINUE
 	})

@@ -18,11 +18,11 @@ type crash struct {
 	stack []byte
 }
 
-// protect runs f and gives what it returned, or how it crashed.
+// protect runs a handler and gives what it returned, or how it crashed.
 //
-// f runs as a coroutine, which is a goroutine of its own on the same thread: runtime.Goexit ends a goroutine for good,
-// and the one that C called must not end, for it has to return to C (the Go runtime ends the process otherwise).
-func protect(f func() Status) (status Status, crashed *crash) {
+// The handler runs as a coroutine, which is a goroutine of its own on the same thread: runtime.Goexit ends a goroutine for
+// good, and the one that C called must not end, for it has to return to C (the Go runtime ends the process otherwise).
+func protect(s *Session, handler func(s *Session) Status) (status Status, crashed *crash) {
 	defer func() {
 		if recover() != nil && crashed == nil { // Goexit's, see below; anything else would be a fault of this function
 			crashed = &crash{value: errGoexit}
@@ -41,7 +41,7 @@ func protect(f func() Status) (status Status, crashed *crash) {
 				panic(errGoexit) // in place of the Goexit, which would go on in the goroutine that C called
 			}
 		}()
-		status = f()
+		status = handler(s)
 		returned = true
 	})
 	run()
@@ -51,7 +51,7 @@ func protect(f func() Status) (status Status, crashed *crash) {
 // unlockOSThread takes back what a handler has locked and not unlocked: a coroutine must leave its thread as it was, or
 // the Go runtime ends the process. Unlocking what is not locked does nothing.
 func unlockOSThread() {
-	for range 64 {
+	for range 8 {
 		runtime.UnlockOSThread()
 	}
 }

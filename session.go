@@ -120,7 +120,7 @@ func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session)
 	}
 	s.filter.stats.callbacks.Add(1)
 	s.enter(st)
-	status, crashed := protect(func() Status { return handler(s) })
+	status, crashed := protect(s, handler)
 	status = s.answer(st, status, crashed)
 	s.enter(stepNone)
 	if st == stepClose {
