@@ -73,7 +73,7 @@ func (a *address) checkPath() error {
 func (a *address) parsePortHost(text string) (err error) {
 	port, host, hasHost := strings.Cut(text, "@")
 	if a.port, err = parsePort(port); err != nil {
-		return fmt.Errorf("%w: address %q: %q is not a port of 1 to 65535, nor a service's name", ErrArgument, a.text, port)
+		return fmt.Errorf("%w: address %q: %q is not a port of 1 to 65535, nor a service's name; write port@host", ErrArgument, a.text, port)
 	}
 	inner, closed := strings.CutSuffix(strings.TrimPrefix(host, "["), "]")
 	bracketed := closed && host[0] == '['

@@ -18,7 +18,8 @@ import "net"
 // a concurrent map write, a stack overflow, a panic in a goroutine that the callback started, a thread locked more than 8
 // times (runtime.LockOSThread) and not unlocked.
 //
-// Each field's comment names the page of libmilter's documentation that says which statuses mean what at that step.
+// Which statuses mean what at a step says libmilter's page of the name that the field's comment begins with:
+// xxfi_connect.html and so on.
 type Callbacks struct {
 	// Negotiate is xxfi_negotiate: once for each connection of the MTA, before anything else. It decides what is asked
 	// for by changing n, and returns SMFIS_CONTINUE; or SMFIS_ALL_OPTS, to take all that the MTA offers; or
@@ -41,7 +42,7 @@ type Callbacks struct {
 	MailFrom func(s *Session, address string, args []string) Status
 
 	// RcptTo is xxfi_envrcpt: RCPT TO, with the recipient as given and the ESMTP arguments, nil if there are none.
-	// A status other than SMFIS_CONTINUE and SMFIS_ACCEPT is about this recipient, SMFIS_DISCARD about the mail.
+	// SMFIS_REJECT and SMFIS_TEMPFAIL refuse this recipient, SMFIS_ACCEPT and SMFIS_DISCARD are about the whole mail.
 	RcptTo func(s *Session, address string, args []string) Status
 
 	// Data is xxfi_data: the DATA command.
@@ -54,7 +55,8 @@ type Callbacks struct {
 	EOH func(s *Session) Status
 
 	// Segment is xxfi_body: a piece of the body, of 65,535 bytes at most unless Server.MaxDataSize says more. segment is
-	// libmilter's memory, valid until the callback returns: a filter that keeps it keeps a copy (bytes.Clone).
+	// libmilter's memory, valid until the callback returns: a filter that keeps it keeps a copy (bytes.Clone). A word may
+	// be cut between two segments.
 	Segment func(s *Session, segment []byte) Status
 
 	// EOM is xxfi_eom: the end of the message. The mail may be changed now, and only now, with m, which is valid until

@@ -30,7 +30,8 @@ const (
 	SMFIS_TEMPFAIL Status = C.SMFIS_TEMPFAIL
 	// SMFIS_NOREPLY is SMFIS_NOREPLY: send no reply. For steps whose SMFIP_NR_* bit was negotiated.
 	SMFIS_NOREPLY Status = C.SMFIS_NOREPLY
-	// SMFIS_SKIP is SMFIS_SKIP: send no more of the same step, body segments for instance. Needs SMFIP_SKIP.
+	// SMFIS_SKIP is SMFIS_SKIP: send no more of the same step, body segments for instance. Needs SMFIP_SKIP, which is
+	// asked for in Server.Protocol or by Callbacks.Negotiate: an MTA that does not expect it breaks off the session.
 	SMFIS_SKIP Status = C.SMFIS_SKIP
 	// SMFIS_ALL_OPTS is SMFIS_ALL_OPTS: take every action and every step that the MTA offers. For Negotiate only.
 	SMFIS_ALL_OPTS Status = C.SMFIS_ALL_OPTS

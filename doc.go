@@ -34,7 +34,7 @@
 // A [Session] is one connection of the MTA, as far as it is about one SMTP client. It begins with its first callback
 // (Negotiate, whether the filter has one or not) and ends with Close, once. In between come any number of mails, one
 // after the other: MailFrom begins a mail, EOM or Abort ends it. Session.Local is the filter's own place to keep what it
-// needs from one callback to the next; a filter that keeps something of a mail there sees to it that the next mail does
+// needs from one callback to the next, nil to begin with; a filter that keeps something of a mail there sees to it that the next mail does
 // not find it, in MailFrom for instance. Somebody who connects and says nothing, as health checks do, is a session of
 // which only Close is heard.
 //
@@ -55,7 +55,7 @@
 //
 // A call that fails gives an [*Error] with the C function's name and the cause, which errors.Is finds: [ErrStage],
 // [ErrNotNegotiated], [ErrArgument], [ErrConnection]. Texts are looked at before C sees them, since C would cut them at
-// a NUL: whatever would break a command, a reply or a header field is ErrArgument, and nothing of it is sent.
+// a NUL: what would end a command, a reply or a header field too soon is ErrArgument, and nothing of it is sent.
 //
 // A callback that panics or calls runtime.Goexit does not end the process: it is logged, counted in [Stats], and
 // answered SMFIS_TEMPFAIL. So is a status that does not exist.

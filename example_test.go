@@ -37,7 +37,9 @@ func Example() {
 	// SIGTERM or SIGINT: open sessions may go on for 30 seconds.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	done := make(chan struct{})
 	context.AfterFunc(ctx, func() {
+		defer close(done)
 		drain, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := srv.Shutdown(drain); err != nil {
@@ -48,4 +50,5 @@ func Example() {
 	if err := srv.ListenAndServe(); !errors.Is(err, milter.ErrServerClosed) {
 		log.Fatal(err)
 	}
+	<-done
 }

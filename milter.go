@@ -24,7 +24,8 @@ import (
 type Server struct {
 	// Addr is smfi_setconn's argument: where the MTA finds the filter.
 	//
-	//	unix:/run/filter.sock, local:/run/filter.sock   a unix socket, of at most 106 bytes of path on Linux
+	//	unix:/run/filter.sock, local:/run/filter.sock   a unix socket, of at most 106 bytes of path on Linux;
+	//	                                                a path alone means the same
 	//	inet:8890@127.0.0.1, inet:8890                  a TCP port, on one IPv4 address (or host name) or on all
 	//	inet6:8890@[::1]                                the same with IPv6
 	//	fd:3                                            a listening socket that was inherited, where libmilter has it
@@ -34,8 +35,8 @@ type Server struct {
 	// Name is xxfi_name: what libmilter calls the filter in syslog. The default is "node-bindings".
 	Name string
 
-	// Actions is xxfi_flags: the changes that the filter may make. An MTA that does not allow one of them is not served.
-	// Callbacks.Negotiate, if set, asks for actions itself.
+	// Actions is xxfi_flags: the changes that the filter may make. libmilter closes the connection of an MTA that does not
+	// allow one of them; Logger says so once. Callbacks.Negotiate, if set, asks for actions itself.
 	Actions Action
 
 	// Protocol are SMFIP_* bits to ask for beyond the SMFIP_NO* bits that nil callbacks imply. A bit that the MTA does not
@@ -45,7 +46,7 @@ type Server struct {
 	Protocol Protocol
 
 	// Macros is smfi_setsymlist for every connection: the macros that the MTA is to send at each stage, in place of those
-	// that it would send by itself, "i" or "{client_addr}". An MTA without SMFIF_SETSYMLIST is not asked.
+	// that it would send by itself, "i" or "{client_addr}". An MTA without SMFIF_SETSYMLIST is not asked; Actions need not have it.
 	Macros map[Stage][]string
 
 	// Callbacks are the filter.
@@ -60,7 +61,7 @@ type Server struct {
 	Backlog int
 
 	// MaxDataSize is smfi_setmaxdatasize: the longest packet, in bytes, that libmilter takes from the MTA or sends to it.
-	// 0 is libmilter's own, 65,535.
+	// 0 is libmilter's own, 65,535, which is what MTAs send of a body at a time; less than 12 leaves no room to negotiate.
 	MaxDataSize int
 
 	// Debug is smfi_setdbg: 0, nothing, to 6. libmilter writes to standard output, which must be open then.
@@ -113,7 +114,8 @@ func ListenAndServe(addr string, actions Action, cb Callbacks) error {
 }
 
 // ListenAndServe is smfi_register, smfi_setconn, smfi_opensocket and smfi_main: it serves the MTA until Shutdown or
-// Close is done, and then returns ErrServerClosed.
+// Close has stopped libmilter, and then returns ErrServerClosed, perhaps a moment before Shutdown itself: a program that
+// wants Shutdown's error waits for it.
 //
 // It returns at once, with the reason, if the server cannot start: ErrArgument for a field that is wrong, ErrInUse for
 // libmilter or an address that is in use, the system's own error (errors.Is finds fs.ErrNotExist, fs.ErrPermission,
@@ -146,7 +148,7 @@ func (srv *Server) check() error {
 		return wrong("Timeout %v", srv.Timeout)
 	case srv.Backlog < 0 || srv.Backlog > math.MaxInt32:
 		return wrong("Backlog %d", srv.Backlog)
-	case srv.MaxDataSize < 0 || srv.MaxDataSize > math.MaxInt32:
+	case srv.MaxDataSize != 0 && srv.MaxDataSize < optLen || srv.MaxDataSize < 0 || srv.MaxDataSize > math.MaxInt32:
 		return wrong("MaxDataSize %d", srv.MaxDataSize)
 	case srv.Debug < 0 || srv.Debug > 6:
 		return wrong("Debug %d is not 0 to 6", srv.Debug)
@@ -177,10 +179,12 @@ func (srv *Server) claim() error {
 	srv.mu.Unlock()
 	process.mu.Lock()
 	defer process.mu.Unlock()
+	const again = "libmilter was stopped and cannot run again in this process, start a new one"
 	switch {
+	case process.stopped && closing:
+		return &Error{"smfi_main", fmt.Errorf("%w: %s: %w", ErrInUse, again, ErrServerClosed)}
 	case process.stopped:
-		return &Error{"smfi_main", fmt.Errorf("%w: libmilter was stopped and cannot run again in this process, start a new one: %w",
-			ErrInUse, ErrServerClosed)}
+		return &Error{"smfi_main", fmt.Errorf("%w: %s", ErrInUse, again)}
 	case closing:
 		return ErrServerClosed
 	case process.owner != nil:
@@ -302,7 +306,7 @@ func offMainThread(f func()) {
 // says, or SMFIS_TEMPFAIL where libmilter has a thread for each connection. The error says how many there were, and
 // errors.Is finds ctx's own.
 //
-// An idle server stops at once. Shutdown of a server that is not running keeps it from starting. Called again, it waits
+// An idle server stops within milliseconds; on a busy machine libmilter may take a second. Shutdown of a server that is not running keeps it from starting. Called again, it waits
 // for the same end.
 //
 // Source: smfi_stop.html.
@@ -395,6 +399,9 @@ func (srv *Server) stopLibmilter() {
 	if srv.awaitAccept() {
 		return
 	}
+	// A pool of workers that is awake sees the stop before the listener does, which then cannot start a session for who
+	// connects below, and sleeps for a second. It needs a moment to settle after the connection above.
+	time.Sleep(5 * time.Millisecond)
 	stopped := make(chan struct{})
 	go func() {
 		smfiStop()

@@ -12,13 +12,16 @@ import (
 	"time"
 )
 
+// optLen is the length of a negotiation packet: MILTER_OPTLEN in libmilter's mfdef.h.
+const optLen = 12
+
 // chunkSize is the most that smfi_replacebody puts into one packet: MILTER_CHUNK_SIZE in libmilter's mfdef.h.
 const chunkSize = 65535
 
-// Modifier is SMFICTX at the end of a message: it changes the mail. EOM is given one, valid until EOM returns; its
-// methods may be called from any goroutine, one at a time is sent.
+// Modifier is SMFICTX at the end of a message: it changes the mail. EOM is given one, valid until EOM returns. Its
+// methods may be called from any goroutine; the calls are sent one after the other.
 //
-// Every method gives ErrStage after that, ErrNotNegotiated for an action that the filter did not ask for or the MTA
+// Every method gives ErrStage once EOM has returned, ErrNotNegotiated for an action that the filter did not ask for or the MTA
 // does not have, and ErrConnection if the MTA is gone, which then gets no reply either. The changes take effect when the
 // mail is accepted. Each is sent to the MTA at once, so that a change cannot be taken back.
 type Modifier struct {
@@ -81,7 +84,8 @@ func (s *Session) whyNotSent(action Action, size int, errno error) error {
 
 // AddHeader is smfi_addheader: it adds a header field at the end of the header. Lines of a folded value are parted by LF
 // or CRLF and begin with a blank; value may be empty. The MTA puts a space between colon and value, unless
-// SMFIP_HDR_LEADSPC was negotiated. Needs SMFIF_ADDHDRS.
+// SMFIP_HDR_LEADSPC was negotiated. Name and value are not looked at beyond line ends and NUL: a name has no blank and no
+// colon, and 8-bit text is for the caller to encode. Needs SMFIF_ADDHDRS.
 //
 // Errors: ErrArgument for an empty name, for a NUL or CR, and for an LF that would begin another field; see also Modifier.
 //
@@ -99,7 +103,7 @@ func (m *Modifier) AddHeader(name, value string) error {
 }
 
 // ChangeHeader is smfi_chgheader: it changes the index-th field of this name, counted from 1; an empty value deletes it.
-// Where there are fewer fields of the name, the MTA adds one. MTAs differ in what index 0 means. Values are as in
+// Where there are fewer fields of the name, the MTA adds one: to tag a subject, see in Header whether there is one. MTAs differ in what index 0 means. Values are as in
 // AddHeader. Needs SMFIF_CHGHDRS.
 //
 // Errors: ErrArgument as in AddHeader and for an index below 0 or above 2^31-1; see also Modifier.

@@ -225,8 +225,7 @@ func TestModifierErrors(t *testing.T) {
 	}
 }
 
-// An MTA that does not have an action is not served by a filter that needs it, as with C; one that Negotiate asks for
-// less goes on, and is told so.
+// An MTA that does not have an action is not served by a filter that needs it, as with C; the log says why.
 func TestModifierOldMTA(t *testing.T) {
 	t.Parallel()
 	p := startPlan(t, plan{Actions: milter.SMFIF_CHGFROM})
@@ -234,6 +233,7 @@ func TestModifierOldMTA(t *testing.T) {
 	w.send('O', optneg(2, 0x3f, 0x7f))
 	w.ends()
 	p.stop()
+	assert.Contains(t, p.awaitName("log").Args[0], "MTA does not offer SMFIF_CHGFROM, libmilter closes its connection")
 }
 
 // late keeps what callbacks are given, and uses it when it should not.

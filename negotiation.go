@@ -86,6 +86,9 @@ func (s *Session) negotiate(n *Negotiation) Status {
 		n.Actions = f.actions
 		n.Protocol = implied | asked
 	}
+	if lacking := n.Actions &^ n.OfferedActions; lacking != 0 && status == SMFIS_CONTINUE {
+		f.logOnce("milter: MTA does not offer "+lacking.String()+", libmilter closes its connection", s, stepNegotiate, status)
+	}
 	f.setSymLists(n)
 	s.agree(n, status, implied)
 	return status

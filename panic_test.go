@@ -231,6 +231,23 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
+// SMFIS_SKIP is handed on also where the MTA does not expect it, as in C; the log says so.
+func TestSkipNotNegotiated(t *testing.T) {
+	t.Parallel()
+	p := start(t, failing, withArg(fmt.Sprint("segment ", int(milter.SMFIS_SKIP))))
+	w := p.connect()
+	w.negotiate(6, allActions, allProtocol&^milter.SMFIP_SKIP)
+	w.header()
+	for range 2 {
+		assert.Equal(t, packet{Code: 's'}, w.ask('B', "b"))
+	}
+	w.quit()
+	p.stop()
+	logs := p.named("log")
+	require.Len(t, logs, 1, "once")
+	assert.Contains(t, logs[0].Args[0], "SMFIS_SKIP, which was not negotiated")
+}
+
 // SMFIS_NOREPLY where a reply is due leaves the MTA waiting, as in C; the log says why.
 func TestNoReplyWhereOneIsDue(t *testing.T) {
 	t.Parallel()

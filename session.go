@@ -165,6 +165,8 @@ func (s *Session) answer(st step, status Status, crashed *crash) Status {
 			return SMFIS_CONTINUE
 		}
 		return SMFIS_NOREPLY
+	case status == SMFIS_SKIP && s.terms.protocol&SMFIP_SKIP == 0:
+		f.logOnce("milter: callback returned SMFIS_SKIP, which was not negotiated, MTA will break off", s, st, status)
 	case status == SMFIS_NOREPLY && st != stepNegotiate:
 		f.logOnce("milter: callback returned SMFIS_NOREPLY for a step that was negotiated with replies, MTA will time out", s, st, status)
 	}
@@ -277,8 +279,9 @@ func (s *Session) SetMLReply(rcode, xcode string, lines ...string) error {
 //
 //	return s.Reply(550, "5.7.1", "We do not take mail about 100% discounts.")
 //
-// Each percent sign is doubled, so that the client reads the text as it is written here. A reply that libmilter would
-// not take (see SetReply and SetMLReply) is logged and goes without its text, or, if it is the code, as SMFIS_TEMPFAIL.
+// Each percent sign is doubled, so that the client reads the text as it is written here. No lines are an empty text. Where
+// libmilter would not take the reply (see SetReply and SetMLReply), that is logged, and the code goes alone, or 451 if the
+// code itself is wrong; the status is given all the same, also when no callback is running.
 //
 // Source: smfi_setreply.html, smfi_setmlreply.html.
 func (s *Session) Reply(code int, xcode string, lines ...string) Status {

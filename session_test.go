@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -24,13 +25,11 @@ var stateful = register("stateful", func(e *child) *milter.Server {
 		e.emit(s.ID(), name, trail, s.Context().Err())
 		return milter.SMFIS_CONTINUE
 	}
-	var first *milter.Session
+	var first atomic.Pointer[milter.Session]
 	return &milter.Server{Callbacks: milter.Callbacks{
 		Connect: func(s *milter.Session, host string, addr net.Addr) milter.Status {
-			if first == nil {
-				first = s
-			} else {
-				e.emit(s.ID(), "earlier context", first.Context().Err())
+			if !first.CompareAndSwap(nil, s) {
+				e.emit(s.ID(), "earlier context", first.Load().Context().Err())
 			}
 			return step(s, "connect")
 		},
