@@ -97,6 +97,9 @@ func staleSocket(t testing.TB, path string) {
 // freePort gives a port that nobody uses, outside of the range that the kernel gives away by itself.
 func freePort(t testing.TB, host string) int {
 	t.Helper()
+	// A process that is just being started somewhere else has a copy of every socket until it is another program.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	for range 1000 {
 		port := 10000 + int(uint32(os.Getpid())*31+ports.Add(1))%20000
 		if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
