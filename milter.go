@@ -46,7 +46,8 @@ type Server struct {
 	Protocol Protocol
 
 	// Macros is smfi_setsymlist for every connection: the macros that the MTA is to send at each stage, in place of those
-	// that it would send by itself, "i" or "{client_addr}". An MTA without SMFIF_SETSYMLIST is not asked; Actions need not have it.
+	// that it would send by itself, "i" or "{client_addr}". An MTA without SMFIF_SETSYMLIST is not asked;
+	// Actions need not have it.
 	Macros map[Stage][]string
 
 	// Callbacks are the filter.
@@ -148,7 +149,7 @@ func (srv *Server) check() error {
 		return wrong("Timeout %v", srv.Timeout)
 	case srv.Backlog < 0 || srv.Backlog > math.MaxInt32:
 		return wrong("Backlog %d", srv.Backlog)
-	case srv.MaxDataSize != 0 && srv.MaxDataSize < optLen || srv.MaxDataSize < 0 || srv.MaxDataSize > math.MaxInt32:
+	case srv.MaxDataSize != 0 && srv.MaxDataSize < optLen || srv.MaxDataSize > math.MaxInt32:
 		return wrong("MaxDataSize %d", srv.MaxDataSize)
 	case srv.Debug < 0 || srv.Debug > 6:
 		return wrong("Debug %d is not 0 to 6", srv.Debug)
@@ -306,8 +307,8 @@ func offMainThread(f func()) {
 // says, or SMFIS_TEMPFAIL where libmilter has a thread for each connection. The error says how many there were, and
 // errors.Is finds ctx's own.
 //
-// An idle server stops within milliseconds; on a busy machine libmilter may take a second. Shutdown of a server that is not running keeps it from starting. Called again, it waits
-// for the same end.
+// An idle server stops within milliseconds; on a busy machine libmilter may take a second. Shutdown of a server that is
+// not running keeps it from starting. Called again, it waits for the same end.
 //
 // Source: smfi_stop.html.
 func (srv *Server) Shutdown(ctx context.Context) error {

@@ -21,8 +21,8 @@ const chunkSize = 65535
 // Modifier is SMFICTX at the end of a message: it changes the mail. EOM is given one, valid until EOM returns. Its
 // methods may be called from any goroutine; the calls are sent one after the other.
 //
-// Every method gives ErrStage once EOM has returned, ErrNotNegotiated for an action that the filter did not ask for or the MTA
-// does not have, and ErrConnection if the MTA is gone, which then gets no reply either. The changes take effect when the
+// Every method gives ErrStage once EOM has returned, ErrNotNegotiated for an action that the filter did not ask for or the
+// MTA does not have, and ErrConnection if the MTA is gone, which then gets no reply either. The changes take effect when the
 // mail is accepted. Each is sent to the MTA at once, so that a change cannot be taken back.
 type Modifier struct {
 	session *Session
@@ -103,8 +103,8 @@ func (m *Modifier) AddHeader(name, value string) error {
 }
 
 // ChangeHeader is smfi_chgheader: it changes the index-th field of this name, counted from 1; an empty value deletes it.
-// Where there are fewer fields of the name, the MTA adds one: to tag a subject, see in Header whether there is one. MTAs differ in what index 0 means. Values are as in
-// AddHeader. Needs SMFIF_CHGHDRS.
+// Where there are fewer fields of the name, the MTA adds one: to tag a subject, see in Header whether there is one. MTAs
+// differ in what index 0 means. Values are as in AddHeader. Needs SMFIF_CHGHDRS.
 //
 // Errors: ErrArgument as in AddHeader and for an index below 0 or above 2^31-1; see also Modifier.
 //

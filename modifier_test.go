@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -400,11 +403,9 @@ func TestHalfABodyIsNotDelivered(t *testing.T) {
 
 // keepingAlive waits in EOM until the test lets it go, and changes the mail from several goroutines meanwhile.
 var keepingAlive = register("keeping alive", func(e *child) *milter.Server {
+	release := make(chan os.Signal, 1)
+	signal.Notify(release, syscall.SIGUSR2)
 	return &milter.Server{Actions: allActions, Callbacks: milter.Callbacks{
-		Negotiate: func(s *milter.Session, n *milter.Negotiation) milter.Status {
-			s.Local = make(chan bool)
-			return milter.SMFIS_ALL_OPTS
-		},
 		EOM: func(s *milter.Session, m *milter.Modifier) milter.Status {
 			defer m.KeepAlive(time.Millisecond)()
 			done := make(chan bool)
@@ -421,7 +422,7 @@ var keepingAlive = register("keeping alive", func(e *child) *milter.Server {
 			for range 4 {
 				<-done
 			}
-			time.Sleep(20 * time.Millisecond) // the slow work that KeepAlive is for
+			<-release // the slow work that KeepAlive is for
 			return milter.SMFIS_CONTINUE
 		},
 	}}
@@ -431,14 +432,18 @@ func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	p := start(t, keepingAlive)
 	w := p.session()
-	changes, reply := w.end()
-	require.Equal(t, packet{Code: 'c'}, reply)
+	header, progress := packet{'h', z("X-Concurrent", strings.Repeat("y", 100))}, packet{'p', ""}
 	count := map[packet]int{}
-	for _, c := range changes {
-		count[c]++
+	w.send('E')
+	for count[header] < 200 || count[progress] < 3 { // MTA's patience would end here without KeepAlive
+		count[w.reply()]++
 	}
-	assert.Equal(t, 200, count[packet{'h', z("X-Concurrent", strings.Repeat("y", 100))}])
-	assert.NotZero(t, count[packet{'p', ""}])
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGUSR2))
+	reply := w.reply()
+	for ; reply == progress; reply = w.reply() {
+	}
+	assert.Equal(t, packet{Code: 'c'}, reply)
+	assert.Equal(t, 200, count[header])
 	assert.Len(t, count, 2, "whole packets only")
 	w.quit()
 	p.stop()
