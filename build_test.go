@@ -31,6 +31,7 @@ func buildCopy(t *testing.T, change func(name, text string) string, env ...strin
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(change(name, string(text))), 0o600))
 	}
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "internal"), os.DirFS("internal")))
 	build := exec.Command("go", "build", ".")
 	build.Dir = dir
 	build.Env = append(os.Environ(), env...)

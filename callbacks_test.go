@@ -3,10 +3,8 @@
 package milter_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -17,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/miltertest"
 )
 
 // recorder reports every callback with its arguments, %q so that any byte can be told, and lets everything pass.
@@ -75,50 +74,50 @@ func TestCallbackArguments(t *testing.T) {
 	long := strings.Repeat("x", 200)
 	body := strings.Repeat("y", 65535) // the longest that MTAs send
 	for name, tc := range map[string]struct {
-		before func(w *wire) // what leads there
+		before string // the step that leads there, of an ordinary mail
 		code   byte
 		data   string
 		want   string
 	}{
-		"connect IPv4":           {nil, 'C', z("a.example") + "4\x00\x19" + z("192.0.2.1"), `connect "a.example" *net.TCPAddr 192.0.2.1:25`},
-		"connect IPv4 high port": {nil, 'C', z("a.example") + "4\xff\xfe" + z("192.0.2.1"), `connect "a.example" *net.TCPAddr 192.0.2.1:65534`},
-		"connect IPv6":           {nil, 'C', z("a.example") + "6\x00\x19" + z("2001:db8::1"), `connect "a.example" *net.TCPAddr [2001:db8::1]:25`},
-		"connect IPv6 prefix":    {nil, 'C', z("a.example") + "6\x00\x19" + z("IPv6:2001:db8::1"), `connect "a.example" *net.TCPAddr [2001:db8::1]:25`},
-		"connect unix":           {nil, 'C', z("localhost") + "L\x00\x00" + z("/run/a.sock"), `connect "localhost" *net.UnixAddr /run/a.sock`},
-		"connect unknown":        {nil, 'C', z("unknown") + "U", `connect "unknown" <nil> <nil>`},
-		"connect no name":        {nil, 'C', z("") + "U", `connect "" <nil> <nil>`},
-		"connect 8-bit name":     {nil, 'C', z("h\xe9\xff") + "U", `connect "h\xe9\xff" <nil> <nil>`},
-		"helo":                   {(*wire).client, 'H', z("client.example"), `helo "client.example"`},
-		"helo 8-bit":             {(*wire).client, 'H', z("\xff\xfe\x80"), `helo "\xff\xfe\x80"`},
-		"helo empty":             {(*wire).client, 'H', z(""), `helo ""`},
-		"mailfrom":               {(*wire).open, 'M', z("<a@example.org>"), `mailfrom "<a@example.org>" []`},
-		"mailfrom null sender":   {(*wire).open, 'M', z("<>"), `mailfrom "<>" []`},
-		"mailfrom arguments":     {(*wire).open, 'M', z("<a@example.org>", "SIZE=1", "BODY=8BITMIME", "SMTPUTF8"), `mailfrom "<a@example.org>" ["SIZE=1" "BODY=8BITMIME" "SMTPUTF8"]`},
-		"mailfrom 8-bit":         {(*wire).open, 'M', z("<\xe9@example.org>", "X=\xff"), `mailfrom "<\xe9@example.org>" ["X=\xff"]`},
-		"mailfrom long":          {(*wire).open, 'M', z("<" + long + "@example.org>"), `mailfrom "<` + long + `@example.org>" []`},
-		"rcptto":                 {(*wire).sender, 'R', z("<b@example.com>"), `rcptto "<b@example.com>" []`},
-		"rcptto arguments":       {(*wire).sender, 'R', z("<b@example.com>", "NOTIFY=NEVER", "ORCPT=rfc822;b"), `rcptto "<b@example.com>" ["NOTIFY=NEVER" "ORCPT=rfc822;b"]`},
-		"unknown":                {(*wire).open, 'U', z("FOO bar"), `unknown "FOO bar"`},
-		"data":                   {(*wire).recipient, 'T', "", `data`},
-		"header":                 {(*wire).data, 'L', z("Subject", "hello"), `header "Subject" "hello"`},
-		"header empty value":     {(*wire).data, 'L', z("X-Empty", ""), `header "X-Empty" ""`},
-		"header folded":          {(*wire).data, 'L', z("X-Folded", "a\n\tb"), `header "X-Folded" "a\n\tb"`},
-		"header leading space":   {(*wire).data, 'L', z("X-Space", "  a "), `header "X-Space" "  a "`},
-		"header 8-bit":           {(*wire).data, 'L', z("X-\xe9", "\xff\x80"), `header "X-\xe9" "\xff\x80"`},
-		"eoh":                    {(*wire).data, 'N', "", `eoh`},
-		"segment":                {(*wire).header, 'B', "a\r\nb\x00c\xff", `segment "a\r\nb\x00c\xff"`},
-		"segment longest":        {(*wire).header, 'B', body, `segment "` + body + `"`},
-		"eom":                    {(*wire).header, 'E', "", `eom`},
+		"connect IPv4":           {"", 'C', z("a.example") + "4\x00\x19" + z("192.0.2.1"), `connect "a.example" *net.TCPAddr 192.0.2.1:25`},
+		"connect IPv4 high port": {"", 'C', z("a.example") + "4\xff\xfe" + z("192.0.2.1"), `connect "a.example" *net.TCPAddr 192.0.2.1:65534`},
+		"connect IPv6":           {"", 'C', z("a.example") + "6\x00\x19" + z("2001:db8::1"), `connect "a.example" *net.TCPAddr [2001:db8::1]:25`},
+		"connect IPv6 prefix":    {"", 'C', z("a.example") + "6\x00\x19" + z("IPv6:2001:db8::1"), `connect "a.example" *net.TCPAddr [2001:db8::1]:25`},
+		"connect unix":           {"", 'C', z("localhost") + "L\x00\x00" + z("/run/a.sock"), `connect "localhost" *net.UnixAddr /run/a.sock`},
+		"connect unknown":        {"", 'C', z("unknown") + "U", `connect "unknown" <nil> <nil>`},
+		"connect no name":        {"", 'C', z("") + "U", `connect "" <nil> <nil>`},
+		"connect 8-bit name":     {"", 'C', z("h\xe9\xff") + "U", `connect "h\xe9\xff" <nil> <nil>`},
+		"helo":                   {"Connect", 'H', z("client.example"), `helo "client.example"`},
+		"helo 8-bit":             {"Connect", 'H', z("\xff\xfe\x80"), `helo "\xff\xfe\x80"`},
+		"helo empty":             {"Connect", 'H', z(""), `helo ""`},
+		"mailfrom":               {"Helo", 'M', z("<a@example.org>"), `mailfrom "<a@example.org>" []`},
+		"mailfrom null sender":   {"Helo", 'M', z("<>"), `mailfrom "<>" []`},
+		"mailfrom arguments":     {"Helo", 'M', z("<a@example.org>", "SIZE=1", "BODY=8BITMIME", "SMTPUTF8"), `mailfrom "<a@example.org>" ["SIZE=1" "BODY=8BITMIME" "SMTPUTF8"]`},
+		"mailfrom 8-bit":         {"Helo", 'M', z("<\xe9@example.org>", "X=\xff"), `mailfrom "<\xe9@example.org>" ["X=\xff"]`},
+		"mailfrom long":          {"Helo", 'M', z("<" + long + "@example.org>"), `mailfrom "<` + long + `@example.org>" []`},
+		"rcptto":                 {"MailFrom", 'R', z("<b@example.com>"), `rcptto "<b@example.com>" []`},
+		"rcptto arguments":       {"MailFrom", 'R', z("<b@example.com>", "NOTIFY=NEVER", "ORCPT=rfc822;b"), `rcptto "<b@example.com>" ["NOTIFY=NEVER" "ORCPT=rfc822;b"]`},
+		"unknown":                {"Helo", 'U', z("FOO bar"), `unknown "FOO bar"`},
+		"data":                   {"RcptTo", 'T', "", `data`},
+		"header":                 {"Data", 'L', z("Subject", "hello"), `header "Subject" "hello"`},
+		"header empty value":     {"Data", 'L', z("X-Empty", ""), `header "X-Empty" ""`},
+		"header folded":          {"Data", 'L', z("X-Folded", "a\n\tb"), `header "X-Folded" "a\n\tb"`},
+		"header leading space":   {"Data", 'L', z("X-Space", "  a "), `header "X-Space" "  a "`},
+		"header 8-bit":           {"Data", 'L', z("X-\xe9", "\xff\x80"), `header "X-\xe9" "\xff\x80"`},
+		"eoh":                    {"Data", 'N', "", `eoh`},
+		"segment":                {"EOH", 'B', "a\r\nb\x00c\xff", `segment "a\r\nb\x00c\xff"`},
+		"segment longest":        {"EOH", 'B', body, `segment "` + body + `"`},
+		"eom":                    {"EOH", 'E', "", `eom`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, recording)
 			w := p.session()
-			if tc.before != nil {
-				tc.before(w)
+			if tc.before != "" {
+				w.upTo(tc.before)
 			}
-			w.ok(tc.code, tc.data)
-			w.quit()
+			require.Equal(t, reply('c'), w.ask(tc.code, tc.data))
+			w.Quit()
 			p.stop()
 			heard := slices.DeleteFunc(p.heard(), func(line string) bool { return line == "abort" }) // QUIT in mid-mail
 			require.GreaterOrEqual(t, len(heard), 2)
@@ -127,24 +126,14 @@ func TestCallbackArguments(t *testing.T) {
 	}
 }
 
-// The steps up to one, for tables.
-func (w *wire) client()    { w.ok('C', z("client.example.org"), "U") }
-func (w *wire) sender()    { w.open(); w.ok('M', z("<from@example.org>")) }
-func (w *wire) recipient() { w.sender(); w.ok('R', z("<to@example.com>")) }
-func (w *wire) data()      { w.recipient(); w.ok('T') }
-func (w *wire) header()    { w.data(); w.ok('L', z("Subject", "test")); w.ok('N') }
-
 func TestAbortAndClose(t *testing.T) {
 	t.Parallel()
 	p := start(t, recording)
 	w := p.session()
-	w.recipient()
-	w.send('A') // RSET: not answered
-	w.envelope()
-	w.content()
-	_, reply := w.end()
-	require.Equal(t, packet{Code: 'c'}, reply)
-	w.quit()
+	w.upTo("RcptTo")
+	w.Abort() // RSET: not answered
+	w.mail()
+	w.Quit()
 	p.stop()
 	names := []string{}
 	for _, e := range p.events() {
@@ -162,9 +151,9 @@ func TestUnknownWithoutEnd(t *testing.T) {
 	w.open()
 	sizes := []int{1, 7, 24, 1000, 60000, 500000}
 	for _, size := range sizes {
-		w.ok('U', strings.Repeat("U", size))
+		require.Equal(t, reply('c'), w.ask('U', strings.Repeat("U", size)))
 	}
-	w.quit()
+	w.Quit()
 	p.stop()
 	got := p.named("unknown")
 	require.Len(t, got, len(sizes))
@@ -228,8 +217,8 @@ func TestSameAsCFilter(t *testing.T) {
 			for _, version := range []int{1, 2, 3, 4, 6, 7} {
 				for _, actions := range []milter.Action{allActions, 0, 0x0f, 0x3f, milter.SMFIF_ADDHDRS} {
 					for _, protocol := range []milter.Protocol{allProtocol, 0, 0x7f, 0x3ff, allProtocol &^ milter.SMFIP_SKIP, 0x7fffffff} {
-						offer := optneg(version, uint32(actions), uint32(protocol))
-						goSays, cSays := conversation(p.connect(), offer), conversation(c.connect(), offer)
+						offer := optneg(version, actions, protocol)
+						goSays, cSays := conversation(p.fragile(), offer), conversation(c.fragile(), offer)
 						require.Equal(t, cSays, goSays, "version %d, %v, %v", version, actions, protocol)
 					}
 				}
@@ -240,24 +229,17 @@ func TestSameAsCFilter(t *testing.T) {
 }
 
 // conversation offers, sends a mail without looking at what the filter wants, and gives all that it says.
-func conversation(w *wire, offer string) string {
-	var says bytes.Buffer
-	w.send('O', offer)
-	for _, p := range []packet{{'C', z("a.example") + "U"}, {'H', z("a.example")}, {'U', z("FOO")}, {'M', z("<a@example.org>")},
+func conversation(w *wire, offer string) packets {
+	w.ask('O', offer) // a filter that refuses the offer is gone then
+	for _, p := range []struct {
+		code byte
+		data string
+	}{{'C', z("a.example") + "U"}, {'H', z("a.example")}, {'U', z("FOO")}, {'M', z("<a@example.org>")},
 		{'R', z("<b@example.org>")}, {'T', ""}, {'L', z("A", "b")}, {'N', ""}, {'B', "b"}, {'E', ""}, {'Q', ""}} {
-		// A filter that has refused the offer is gone by now: writing may fail.
-		if _, err := io.WriteString(w.conn, frame(p)); err != nil {
-			break
-		}
+		w.Write(p.code, p.data)
 	}
-	for {
-		p, err := w.receive()
-		if err != nil {
-			w.close()
-			return says.String()
-		}
-		fmt.Fprintf(&says, "%v\n", p)
-	}
+	w.drain()
+	return received(w.Transcript())
 }
 
 // Every callback that is nil is not asked for, and libmilter's preset says so.
@@ -273,10 +255,9 @@ func TestNegotiationPreset(t *testing.T) {
 		{allActions, allProtocol, []milter.Protocol{allProtocol, milter.SMFIP_SKIP}},
 		{milter.SMFIF_ADDHDRS, 0x3ff, []milter.Protocol{0x3ff | noReplies, 0}},
 	} {
-		w := p.connect()
-		reply := w.negotiate(6, tc.actions, tc.protocol)
-		assert.Equal(t, packet{'O', optneg(6, uint32(tc.actions), uint32(tc.want[1]))}, reply)
-		w.quit()
+		w := p.offer(tc.actions, tc.protocol)
+		assert.Equal(t, reply('O', optneg(6, tc.actions, tc.want[1])), w.last())
+		w.Quit()
 		want = append(want, []string{fmt.Sprint(uint32(tc.actions)), fmt.Sprint(uint32(tc.want[0])), "0", "0",
 			fmt.Sprint(uint32(tc.actions)), fmt.Sprint(uint32(tc.want[1])), "0", "0"})
 	}
@@ -336,28 +317,28 @@ func TestNegotiate(t *testing.T) {
 	for name, tc := range map[string]struct {
 		terms
 		offered milter.Protocol
-		want    packet // code 0: the filter leaves
+		want    string // the answer to the offer; none: the filter leaves
 		agreed  string
 		errors  []string
 	}{
 		"continue": {terms{}, allProtocol,
-			packet{'O', optneg(6, 0x1ff, 0x400) + eomList}, allActions.String() + " SMFIP_SKIP", nil},
+			optneg(6, 0x1ff, 0x400) + eomList, allActions.String() + " SMFIP_SKIP", nil},
 		"all options": {terms{Status: milter.SMFIS_ALL_OPTS}, allProtocol,
-			packet{'O', optneg(6, 0x1ff, 0x400) + eomList}, allActions.String() + " SMFIP_SKIP", nil},
+			optneg(6, 0x1ff, 0x400) + eomList, allActions.String() + " SMFIP_SKIP", nil},
 		"some": {terms{Actions: milter.SMFIF_ADDHDRS, Protocol: milter.SMFIP_NR_HDR}, allProtocol,
-			packet{'O', optneg(6, 0x101, 0x480) + eomList}, "SMFIF_ADDHDRS|SMFIF_SETSYMLIST SMFIP_NR_HDR|SMFIP_SKIP", nil},
+			optneg(6, 0x101, 0x480) + eomList, "SMFIF_ADDHDRS|SMFIF_SETSYMLIST SMFIP_NR_HDR|SMFIP_SKIP", nil},
 		"server's protocol is preset": {terms{Server: milter.SMFIP_RCPT_REJ | milter.SMFIP_HDR_LEADSPC}, allProtocol &^ milter.SMFIP_HDR_LEADSPC,
-			packet{'O', optneg(6, 0x1ff, 0xc00) + eomList}, allActions.String() + " SMFIP_SKIP|SMFIP_RCPT_REJ", nil},
+			optneg(6, 0x1ff, 0xc00) + eomList, allActions.String() + " SMFIP_SKIP|SMFIP_RCPT_REJ", nil},
 		"no replies that the MTA lacks": {terms{Protocol: noReplies}, 0x7f,
-			packet{'O', optneg(6, 0x1ff, 0) + eomList}, allActions.String() + " " + noReplies.String(), nil},
-		"more than offered": {terms{Protocol: milter.SMFIP_HDR_LEADSPC}, 0x7f, packet{}, "", nil},
-		"reject":            {terms{Status: milter.SMFIS_REJECT}, allProtocol, packet{}, "", nil},
-		"no status":         {terms{Status: 99}, allProtocol, packet{}, "", nil},
+			optneg(6, 0x1ff, 0) + eomList, allActions.String() + " " + noReplies.String(), nil},
+		"more than offered": {terms{Protocol: milter.SMFIP_HDR_LEADSPC}, 0x7f, "", "", nil},
+		"reject":            {terms{Status: milter.SMFIS_REJECT}, allProtocol, "", "", nil},
+		"no status":         {terms{Status: 99}, allProtocol, "", "", nil},
 		"macros": {terms{Lists: [][]string{{"0", "j", "{client_addr}"}, {"3"}, {"5", "{mail_addr}"}}}, allProtocol,
-			packet{'O', optneg(6, 0x1ff, 0x400) + "\x00\x00\x00\x00" + z("j {client_addr}") + "\x00\x00\x00\x03" + z("") + "\x00\x00\x00\x05" + z("{mail_addr}")},
+			optneg(6, 0x1ff, 0x400) + "\x00\x00\x00\x00" + z("j {client_addr}") + "\x00\x00\x00\x03" + z("") + "\x00\x00\x00\x05" + z("{mail_addr}"),
 			allActions.String() + " SMFIP_SKIP", []string{"<nil>", "<nil>", "<nil>"}},
 		"macros that cannot be": {terms{Lists: [][]string{{"0", "j"}, {"0", "i"}, {"7", "i"}, {"-1", "i"}, {"1", ""}, {"1", "a b"}, {"1", "a\x00"}}}, allProtocol,
-			packet{'O', optneg(6, 0x1ff, 0x400) + "\x00\x00\x00\x00" + z("j") + eomList}, allActions.String() + " SMFIP_SKIP",
+			optneg(6, 0x1ff, 0x400) + "\x00\x00\x00\x00" + z("j") + eomList, allActions.String() + " SMFIP_SKIP",
 			[]string{"<nil>", "the macros of SMFIM_CONNECT were set before", "there is no Stage(7)", "there is no Stage(-1)", `macro name ""`, `macro name "a b"`, `macro name "a\x00"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -365,14 +346,15 @@ func TestNegotiate(t *testing.T) {
 			arg, err := json.Marshal(tc.terms)
 			require.NoError(t, err)
 			p := start(t, negotiating, withArg(string(arg)))
-			w := p.connect()
-			if tc.want.Code == 0 {
-				w.send('O', optneg(6, uint32(allActions), uint32(tc.offered)))
-				w.ends()
+			if tc.want == "" {
+				w := p.connect()
+				w.Write('O', optneg(6, allActions, tc.offered))
+				w.WaitClosed()
 			} else {
-				require.Equal(t, tc.want, w.negotiate(6, allActions, tc.offered))
+				w := p.offer(allActions, tc.offered)
+				require.Equal(t, reply('O', tc.want), w.last())
 				w.open()
-				w.quit()
+				w.Quit()
 				assert.Equal(t, tc.agreed, strings.Join(p.awaitName("negotiated").Args, " "))
 				assert.Contains(t, p.awaitName("late").Args[0], "smfi_setsymlist: not allowed at this stage")
 			}
@@ -406,20 +388,18 @@ func TestNoReplies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, withoutReplies)
-			w := p.connect()
-			require.Equal(t, packet{'O', optneg(6, 0, uint32(noReplies&offered))}, w.negotiate(6, allActions, offered))
-			steps := []packet{{'C', z("a.example") + "U"}, {'H', z("a.example")}, {'M', z("<a@example.org>")},
-				{'R', z("<b@example.org>")}, {'T', ""}, {'L', z("A", "b")}, {'L', z("B", "c")}, {'N', ""}, {'B', "b"}, {'B', "c"}}
-			for _, step := range steps {
-				w.send(step.Code, step.Data)
-				if offered&milter.SMFIP_NR_CONN == 0 {
-					require.Equal(t, packet{Code: 'c'}, w.reply(), "libmilter answers for %v", step)
-				}
+			w := p.offer(allActions, offered)
+			require.Equal(t, reply('O', optneg(6, 0, noReplies&offered)), w.last())
+			want := miltertest.Reply{Status: milter.SMFIS_NOREPLY}
+			if offered&noReplies == 0 {
+				want.Status = milter.SMFIS_CONTINUE // libmilter answers in the filter's place
 			}
-			changes, reply := w.end() // if a step had been answered, its reply would come first
-			assert.Equal(t, packet{Code: 'c'}, reply)
-			assert.Empty(t, changes)
-			w.quit()
+			require.Equal(t, slices.Repeat([]miltertest.Reply{want}, 10), []miltertest.Reply{w.Connect("a.example", nil), w.Helo("a.example"),
+				w.MailFrom("<a@example.org>"), w.RcptTo("<b@example.org>"), w.Data(), w.Header("A", "b"), w.Header("B", "c"), w.EOH(),
+				w.Segment("b"), w.Segment("c")})
+			// If a step had been answered that should not be, its reply would come first.
+			assert.Equal(t, packets{reply('c')}, w.end())
+			w.Quit()
 			p.stop()
 			logs := p.named("log")
 			texts := []string{}
@@ -445,14 +425,14 @@ func TestBodyWithTheEnd(t *testing.T) {
 			t.Parallel()
 			p := start(t, filter)
 			w := p.session()
-			for _, step := range []packet{{'M', z("<a@example.org>")}, {'R', z("<b@example.org>")}, {'T', ""}, {'N', ""}} {
-				w.send(step.Code, step.Data)
-				if filter == recording {
-					require.Equal(t, packet{Code: 'c'}, w.reply())
-				}
+			want := miltertest.Reply{}
+			if filter == withoutReplies {
+				want.Status = milter.SMFIS_NOREPLY
 			}
-			assert.Equal(t, packet{Code: 'c'}, w.ask('E', "the last piece"))
-			w.quit()
+			require.Equal(t, slices.Repeat([]miltertest.Reply{want}, 4),
+				[]miltertest.Reply{w.MailFrom("<a@example.org>"), w.RcptTo("<b@example.org>"), w.Data(), w.EOH()})
+			assert.Equal(t, reply('c'), w.ask('E', "the last piece"))
+			w.Quit()
 			p.stop()
 			heard := p.heard()
 			assert.Equal(t, []string{`segment "the last piece"`, "eom", "close"}, heard[len(heard)-3:])

@@ -60,6 +60,10 @@
 // A callback that panics or calls runtime.Goexit does not end the process: it is logged, counted in [Stats], and
 // answered SMFIS_TEMPFAIL. So is a status that does not exist.
 //
+// # Tests
+//
+// Package miltertest runs a filter in a test's own process, without an MTA, and tells what becomes of a mail.
+//
 // # One server, once
 //
 // libmilter's state is the process's: one server can run in it, and none after it was stopped. [ErrInUse] says so. A

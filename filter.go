@@ -18,9 +18,12 @@ type filter struct {
 	macros      map[Stage][]string
 	maxDataSize int
 	logger      *slog.Logger
+	guest       bool     // on a host's libmilter, see guest.go
+	implied     Protocol // guest: what its nil callbacks imply
+	meetings    atomic.Int64
 
 	phase      atomic.Int32 // a phase
-	negotiated sync.Map     // smfictx → negotiated: outlives the session, see session.begin
+	negotiated sync.Map     // smfictx → negotiated: outlives the session, see Session.begin
 
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
@@ -123,6 +126,10 @@ func (f *filter) stop() int {
 	f.phase.Store(phaseStopped)
 	cut := f.sessions
 	f.sessions = nil
+	if f.drained != nil { // somebody else waits for what will not come
+		close(f.drained)
+		f.drained = nil
+	}
 	f.mu.Unlock()
 
 	for s := range cut {
@@ -144,12 +151,16 @@ func (f *filter) log(level slog.Level, message string, s *Session, attrs ...slog
 	if f == nil {
 		return
 	}
-	attrs = append(attrs, slog.Uint64("session", s.id))
-	if queueID, ok := s.Macro("i"); ok {
-		attrs = append(attrs, slog.String("queue_id", queueID))
-	}
 	_, _ = protect(s, func(*Session) Status {
-		f.logger.LogAttrs(context.Background(), level, message, attrs...)
+		ctx := context.Background()
+		if !f.logger.Enabled(ctx, level) {
+			return SMFIS_CONTINUE
+		}
+		attrs = append(attrs, slog.Uint64("session", s.id))
+		if queueID, ok := s.Macro("i"); ok {
+			attrs = append(attrs, slog.String("queue_id", queueID))
+		}
+		f.logger.LogAttrs(ctx, level, message, attrs...)
 		return SMFIS_CONTINUE
 	})
 }

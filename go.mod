@@ -3,6 +3,7 @@ module github.com/libmilter/go-libmilter
 go 1.25.0
 
 require (
+	github.com/aymanbagabas/go-udiff v0.4.1
 	github.com/d--j/go-milter v0.10.0
 	github.com/mattn/go-pointer v0.0.1
 	github.com/stretchr/testify v1.12.1

@@ -377,7 +377,7 @@ func (srv *Server) close() bool {
 
 // refuse lets no new connections in. What has connected to a unix socket before it was removed is served.
 func (srv *Server) refuse() {
-	if srv.socket.addr.network == "unix" {
+	if srv.socket != nil && srv.socket.addr.network == "unix" {
 		srv.socket.unlink()
 		return
 	}
@@ -387,6 +387,10 @@ func (srv *Server) refuse() {
 // stop ends the filter and libmilter, once; whoever else calls it waits until that is done.
 func (srv *Server) stop() {
 	srv.stopOnce.Do(func() {
+		if srv.filter.guest { // libmilter is its host's
+			srv.cutOff = srv.filter.stop()
+			return
+		}
 		stopProcess()
 		srv.cutOff = srv.filter.stop()
 		srv.socket.sparing(srv.stopLibmilter)

@@ -103,8 +103,8 @@ func (m *Modifier) AddHeader(name, value string) error {
 }
 
 // ChangeHeader is smfi_chgheader: it changes the index-th field of this name, counted from 1; an empty value deletes it.
-// Where there are fewer fields of the name, the MTA adds one: to tag a subject, see in Header whether there is one. MTAs
-// differ in what index 0 means. Values are as in AddHeader. Needs SMFIF_CHGHDRS.
+// Where there are fewer fields of the name, the MTA adds one: to tag a subject, see in Header whether there is one. 0 is as
+// good as 1. A value that Header was given may hold a CR, which is refused here: drop it first. Once a field was deleted, Postfix counts the others anew, and Sendmail does not. Values are as in AddHeader. Needs SMFIF_CHGHDRS.
 //
 // Errors: ErrArgument as in AddHeader and for an index below 0 or above 2^31-1; see also Modifier.
 //
@@ -121,9 +121,10 @@ func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	})
 }
 
-// InsertHeader is smfi_insheader: it inserts a field before the index-th of those that are there, counted from 0, so that
-// 0 puts it in front of all. Postfix counts the Received field that it adds itself, which EOM has not been shown.
-// Values are as in AddHeader. Needs SMFIF_ADDHDRS.
+// InsertHeader is smfi_insheader: it inserts a field at an index, counted from 0. 0 and 1 put it in front of all that EOM has
+// been shown; beyond that MTAs differ, for they count fields of their own: Postfix the Received field that it adds, which
+// 0 alone puts the new one before, and Sendmail nine, used or not (0 to 8 are all in front), and it inserts behind the one
+// it counts to. Package miltertest knows where a field comes to stand. Values are as in AddHeader. Needs SMFIF_ADDHDRS.
 //
 // Errors: ErrArgument as in ChangeHeader; see also Modifier.
 //

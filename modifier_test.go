@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/miltertest"
 )
 
 // change is a call of a Modifier, as the argument of a filter.
@@ -112,53 +113,45 @@ func startPlan(t testing.TB, p plan) *process {
 	return start(t, changing, withArg(string(arg)))
 }
 
-// content at end of message only: all other steps were negotiated away.
-func (w *wire) onlyEOM() ([]packet, packet) {
-	w.t.Helper()
-	return w.end()
-}
-
 // Each call puts the bytes on the wire that the C function of its name does.
 func TestModifierOnTheWire(t *testing.T) {
 	t.Parallel()
 	full := string(filler(65535))
 	for name, tc := range map[string]struct {
 		change
-		want []packet
+		want packets
 	}{
-		"addheader":           {change{Call: "AddHeader", Texts: []string{"X-A", "b c"}}, []packet{{'h', z("X-A", "b c")}}},
-		"addheader empty":     {change{Call: "AddHeader", Texts: []string{"X-A", ""}}, []packet{{'h', z("X-A", "")}}},
-		"addheader folded":    {change{Call: "AddHeader", Texts: []string{"X-A", "b\n\tc\n d"}}, []packet{{'h', z("X-A", "b\n\tc\n d")}}},
-		"addheader CRLF":      {change{Call: "AddHeader", Texts: []string{"X-A", "b\r\n\tc"}}, []packet{{'h', z("X-A", "b\n\tc")}}},
-		"addheader 8-bit":     {change{Call: "AddHeader", Texts: []string{"X-\u00e9", "\u00ff \u20ac"}}, []packet{{'h', z("X-\u00e9", "\u00ff \u20ac")}}},
-		"addheader longest":   {change{Call: "AddHeader", Texts: []string{"X", strings.Repeat("y", 65532)}}, []packet{{'h', z("X", strings.Repeat("y", 65532))}}},
-		"insheader":           {change{Call: "InsertHeader", Texts: []string{"X-A", "b"}, Index: 7}, []packet{{'i', "\x00\x00\x00\x07" + z("X-A", "b")}}},
-		"insheader first":     {change{Call: "InsertHeader", Texts: []string{"X-A", "b"}}, []packet{{'i', "\x00\x00\x00\x00" + z("X-A", "b")}}},
-		"chgheader":           {change{Call: "ChangeHeader", Texts: []string{"X-A", "b"}, Index: 1}, []packet{{'m', "\x00\x00\x00\x01" + z("X-A", "b")}}},
-		"chgheader delete":    {change{Call: "ChangeHeader", Texts: []string{"X-A", ""}, Index: 300}, []packet{{'m', "\x00\x00\x01\x2c" + z("X-A", "")}}},
-		"chgfrom":             {change{Call: "ChangeFrom", Texts: []string{"<a@example.org>", ""}}, []packet{{'e', z("<a@example.org>")}}},
-		"chgfrom arguments":   {change{Call: "ChangeFrom", Texts: []string{"<>", "RET=HDRS ENVID=x"}}, []packet{{'e', z("<>", "RET=HDRS ENVID=x")}}},
-		"addrcpt":             {change{Call: "AddRcpt", Texts: []string{"<a@example.org>"}}, []packet{{'+', z("<a@example.org>")}}},
-		"addrcpt_par":         {change{Call: "AddRcptPar", Texts: []string{"<a@example.org>", "NOTIFY=NEVER"}}, []packet{{'2', z("<a@example.org>", "NOTIFY=NEVER")}}},
-		"addrcpt_par no args": {change{Call: "AddRcptPar", Texts: []string{"<a@example.org>", ""}}, []packet{{'2', z("<a@example.org>")}}},
-		"delrcpt":             {change{Call: "DelRcpt", Texts: []string{"<a@example.org>"}}, []packet{{'-', z("<a@example.org>")}}},
-		"replacebody":         {change{Call: "ReplaceBody", Bytes: 10}, []packet{{'b', full[:10]}}},
-		"replacebody empty":   {change{Call: "ReplaceBody"}, []packet{{'b', ""}}},
+		"addheader":           {change{Call: "AddHeader", Texts: []string{"X-A", "b c"}}, packets{reply('h', z("X-A", "b c"))}},
+		"addheader empty":     {change{Call: "AddHeader", Texts: []string{"X-A", ""}}, packets{reply('h', z("X-A", ""))}},
+		"addheader folded":    {change{Call: "AddHeader", Texts: []string{"X-A", "b\n\tc\n d"}}, packets{reply('h', z("X-A", "b\n\tc\n d"))}},
+		"addheader CRLF":      {change{Call: "AddHeader", Texts: []string{"X-A", "b\r\n\tc"}}, packets{reply('h', z("X-A", "b\n\tc"))}},
+		"addheader 8-bit":     {change{Call: "AddHeader", Texts: []string{"X-\u00e9", "\u00ff \u20ac"}}, packets{reply('h', z("X-\u00e9", "\u00ff \u20ac"))}},
+		"addheader longest":   {change{Call: "AddHeader", Texts: []string{"X", strings.Repeat("y", 65532)}}, packets{reply('h', z("X", strings.Repeat("y", 65532)))}},
+		"insheader":           {change{Call: "InsertHeader", Texts: []string{"X-A", "b"}, Index: 7}, packets{reply('i', "\x00\x00\x00\x07"+z("X-A", "b"))}},
+		"insheader first":     {change{Call: "InsertHeader", Texts: []string{"X-A", "b"}}, packets{reply('i', "\x00\x00\x00\x00"+z("X-A", "b"))}},
+		"chgheader":           {change{Call: "ChangeHeader", Texts: []string{"X-A", "b"}, Index: 1}, packets{reply('m', "\x00\x00\x00\x01"+z("X-A", "b"))}},
+		"chgheader delete":    {change{Call: "ChangeHeader", Texts: []string{"X-A", ""}, Index: 300}, packets{reply('m', "\x00\x00\x01\x2c"+z("X-A", ""))}},
+		"chgfrom":             {change{Call: "ChangeFrom", Texts: []string{"<a@example.org>", ""}}, packets{reply('e', z("<a@example.org>"))}},
+		"chgfrom arguments":   {change{Call: "ChangeFrom", Texts: []string{"<>", "RET=HDRS ENVID=x"}}, packets{reply('e', z("<>", "RET=HDRS ENVID=x"))}},
+		"addrcpt":             {change{Call: "AddRcpt", Texts: []string{"<a@example.org>"}}, packets{reply('+', z("<a@example.org>"))}},
+		"addrcpt_par":         {change{Call: "AddRcptPar", Texts: []string{"<a@example.org>", "NOTIFY=NEVER"}}, packets{reply('2', z("<a@example.org>", "NOTIFY=NEVER"))}},
+		"addrcpt_par no args": {change{Call: "AddRcptPar", Texts: []string{"<a@example.org>", ""}}, packets{reply('2', z("<a@example.org>"))}},
+		"delrcpt":             {change{Call: "DelRcpt", Texts: []string{"<a@example.org>"}}, packets{reply('-', z("<a@example.org>"))}},
+		"replacebody":         {change{Call: "ReplaceBody", Bytes: 10}, packets{reply('b', full[:10])}},
+		"replacebody empty":   {change{Call: "ReplaceBody"}, packets{reply('b')}},
 		"replacebody pieces":  {change{Call: "ReplaceBody", Bytes: 65535*2 + 1}, bodyPackets(65535*2 + 1)},
 		"replacebody reader":  {change{Call: "ReplaceBodyFrom", Bytes: 65535 + 7}, bodyPackets(65535 + 7)},
 		"replacebody exactly": {change{Call: "ReplaceBodyFrom", Bytes: 65535}, bodyPackets(65535)},
-		"replacebody nothing": {change{Call: "ReplaceBodyFrom"}, []packet{{'b', ""}}},
-		"quarantine":          {change{Call: "Quarantine", Texts: []string{"looks odd"}}, []packet{{'q', z("looks odd")}}},
-		"progress":            {change{Call: "Progress"}, []packet{{'p', ""}}},
+		"replacebody nothing": {change{Call: "ReplaceBodyFrom"}, packets{reply('b')}},
+		"quarantine":          {change{Call: "Quarantine", Texts: []string{"looks odd"}}, packets{reply('q', z("looks odd"))}},
+		"progress":            {change{Call: "Progress"}, packets{reply('p')}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlan(t, plan{Changes: []change{tc.change}})
 			w := p.session()
-			changes, reply := w.onlyEOM()
-			assert.Equal(t, tc.want, changes)
-			assert.Equal(t, packet{Code: 'c'}, reply)
-			w.quit()
+			assert.Equal(t, append(tc.want, reply('c')), w.end())
+			w.Quit()
 			p.stop()
 			assert.Equal(t, "<nil>", p.awaitName(tc.Call).Args[0])
 		})
@@ -166,13 +159,13 @@ func TestModifierOnTheWire(t *testing.T) {
 }
 
 // bodyPackets are smfi_replacebody's for so many bytes.
-func bodyPackets(n int) (packets []packet) {
+func bodyPackets(n int) (list packets) {
 	for body := string(filler(n)); body != ""; {
 		piece := min(len(body), 65535)
-		packets = append(packets, packet{'b', body[:piece]})
+		list = append(list, reply('b', body[:piece]))
 		body = body[piece:]
 	}
-	return packets
+	return list
 }
 
 func TestModifierErrors(t *testing.T) {
@@ -217,10 +210,8 @@ func TestModifierErrors(t *testing.T) {
 			tc.Changes = []change{tc.change, {Call: "Progress"}} // Progress proves that the mail goes on unharmed
 			p := startPlan(t, tc.plan)
 			w := p.session()
-			changes, reply := w.onlyEOM()
-			assert.Equal(t, []packet{{'p', ""}}, changes, "nothing of the refused call is sent")
-			assert.Equal(t, packet{Code: 'c'}, reply)
-			w.quit()
+			assert.Equal(t, packets{reply('p'), reply('c')}, w.end(), "nothing of the refused call is sent")
+			w.Quit()
 			p.stop()
 			got := p.awaitName(tc.Call)
 			assert.Equal(t, []string{tc.want, tc.is}, got.Args)
@@ -233,8 +224,8 @@ func TestModifierOldMTA(t *testing.T) {
 	t.Parallel()
 	p := startPlan(t, plan{Actions: milter.SMFIF_CHGFROM})
 	w := p.connect()
-	w.send('O', optneg(2, 0x3f, 0x7f))
-	w.ends()
+	w.Write('O', optneg(2, 0x3f, 0x7f))
+	w.WaitClosed()
 	p.stop()
 	assert.Contains(t, p.awaitName("log").Args[0], "MTA does not offer SMFIF_CHGFROM, libmilter closes its connection")
 }
@@ -288,12 +279,10 @@ func TestTooLate(t *testing.T) {
 	p := start(t, late)
 	w := p.session()
 	for range 2 {
-		w.ok('M', z("<a@example.org>"))
-		changes, reply := w.end()
-		assert.Empty(t, changes)
-		assert.Equal(t, packet{Code: 'c'}, reply)
+		w.continues(w.MailFrom("<a@example.org>"))
+		assert.Equal(t, packets{reply('c')}, w.end())
 	}
-	w.quit()
+	w.Quit()
 	p.awaitName("context after")
 	p.stop()
 	for _, when := range []string{"mailfrom", "next mail", "close"} {
@@ -334,9 +323,9 @@ func TestConnectionGone(t *testing.T) {
 	t.Parallel()
 	p := start(t, gone)
 	w := p.session()
-	w.send('E')
+	w.Write('E')
 	p.awaitName("eom")
-	w.close()
+	w.Close()
 	for call, op := range map[string]string{"progress": "smfi_progress", "addheader": "smfi_addheader", "body": "smfi_replacebody"} {
 		got := p.awaitName(call)
 		assert.Contains(t, got.Args[0], "milter: "+op+": connection to the MTA lost: ")
@@ -389,10 +378,8 @@ func TestHalfABodyIsNotDelivered(t *testing.T) {
 			t.Parallel()
 			p := start(t, halfBody, withArg(fmt.Sprint(tc.bytes, " ", int(tc.status), " ", tc.how)))
 			w := p.session()
-			changes, reply := w.end()
-			assert.Equal(t, bodyPackets(tc.bytes)[:tc.bytes/65535], append([]packet{}, changes...))
-			assert.Equal(t, packet{Code: tc.want}, reply)
-			w.quit()
+			assert.Equal(t, append(bodyPackets(tc.bytes)[:tc.bytes/65535], reply(tc.want)), w.end())
+			w.Quit()
 			p.stop()
 			if tc.how == "error" {
 				assert.Equal(t, []string{"milter: smfi_replacebody: reading the new body: the reader is out of order", "true"}, p.awaitName("error").Args)
@@ -432,20 +419,21 @@ func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	p := start(t, keepingAlive)
 	w := p.session()
-	header, progress := packet{'h', z("X-Concurrent", strings.Repeat("y", 100))}, packet{'p', ""}
-	count := map[packet]int{}
-	w.send('E')
+	header, progress := reply('h', z("X-Concurrent", strings.Repeat("y", 100))), reply('p')
+	count := map[miltertest.Packet]int{}
+	w.Write('E')
 	for count[header] < 200 || count[progress] < 3 { // MTA's patience would end here without KeepAlive
-		count[w.reply()]++
+		count[w.Read()]++
 	}
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGUSR2))
-	reply := w.reply()
-	for ; reply == progress; reply = w.reply() {
+	last := w.Read()
+	for last == progress {
+		last = w.Read()
 	}
-	assert.Equal(t, packet{Code: 'c'}, reply)
+	assert.Equal(t, reply('c'), last)
 	assert.Equal(t, 200, count[header])
 	assert.Len(t, count, 2, "whole packets only")
-	w.quit()
+	w.Quit()
 	p.stop()
 }
 
@@ -483,10 +471,9 @@ func TestHalfABodyOutlivesEOM(t *testing.T) {
 			t.Parallel()
 			p := start(t, outliving, withArg(how))
 			w := p.session()
-			changes, reply := w.end()
-			assert.Len(t, changes, 2)
-			assert.Equal(t, packet{Code: 't'}, reply)
-			w.quit()
+			assert.Len(t, w.end(), 3, "two pieces of the body, and the reply")
+			assert.Equal(t, reply('t'), w.last())
+			w.Quit()
 			if how == "goroutine" {
 				assert.Equal(t, "ErrStage", p.awaitName("outlived").Args[1])
 			}

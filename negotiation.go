@@ -65,7 +65,11 @@ func (n *Negotiation) SetSymList(stage Stage, macros ...string) error {
 // negotiate fills in what the filter asks for on a connection: by Callbacks.Negotiate, or else what libmilter itself
 // would ask for without xxfi_negotiate, with Server.Protocol and Server.Macros on top.
 func (s *Session) negotiate(n *Negotiation) Status {
+	if !s.seat(n) {
+		return SMFIS_REJECT
+	}
 	f := s.filter
+	f.meet()
 	if f.phase.Load() != phaseServing {
 		return SMFIS_REJECT
 	}
@@ -91,6 +95,10 @@ func (s *Session) negotiate(n *Negotiation) Status {
 	}
 	f.setSymLists(n)
 	s.agree(n, status, implied)
+	if f.guest && status == SMFIS_ALL_OPTS { // libmilter would take the host's
+		n.Actions, n.Protocol = s.terms.actions, s.terms.protocol
+		return SMFIS_CONTINUE
+	}
 	return status
 }
 
@@ -107,12 +115,12 @@ func (f *filter) setSymLists(n *Negotiation) {
 
 // agree keeps the terms that libmilter takes after status.
 func (s *Session) agree(n *Negotiation, status Status, implied Protocol) {
-	terms := negotiated{actions: n.Actions, protocol: n.Protocol}
+	terms := negotiated{s.filter, n.Actions, n.Protocol}
 	if status == SMFIS_ALL_OPTS {
-		terms = negotiated{actions: n.OfferedActions, protocol: implied | SMFIP_SKIP&n.OfferedProtocol}
+		terms = negotiated{s.filter, n.OfferedActions, implied | SMFIP_SKIP&n.OfferedProtocol}
 	}
 	s.mu.Lock()
 	s.terms = terms
 	s.mu.Unlock()
-	s.filter.negotiated.Store(s.conn, terms)
+	running.Load().negotiated.Store(s.conn, terms)
 }

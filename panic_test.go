@@ -91,30 +91,28 @@ func (h exitingHandler) Handle(ctx context.Context, record slog.Record) error {
 	return nil
 }
 
-// callbackNames gives each callback's C name and how a session comes to it: true if its reply is to be read.
+// callbackNames gives each callback's C name and how a session comes to it: the step that leads there, of an ordinary mail,
+// and its own, which is answered or not.
 var callbackNames = map[string]struct {
 	c        string
-	code     byte
-	data     string
-	before   func(w *wire)
+	before   string
+	step     func(w *wire)
 	answered bool
 }{
-	"negotiate": {"xxfi_negotiate", 'O', optneg(6, uint32(allActions), uint32(allProtocol)), nil, false},
-	"connect":   {"xxfi_connect", 'C', z("a.example") + "U", (*wire).agreed, true},
-	"helo":      {"xxfi_helo", 'H', z("a.example"), (*wire).agreed, true},
-	"unknown":   {"xxfi_unknown", 'U', z("FOO"), func(w *wire) { w.agreed(); w.open() }, true},
-	"mailfrom":  {"xxfi_envfrom", 'M', z("<a@example.org>"), func(w *wire) { w.agreed(); w.open() }, true},
-	"rcptto":    {"xxfi_envrcpt", 'R', z("<a@example.org>"), func(w *wire) { w.agreed(); w.sender() }, true},
-	"data":      {"xxfi_data", 'T', "", func(w *wire) { w.agreed(); w.recipient() }, true},
-	"header":    {"xxfi_header", 'L', z("A", "b"), func(w *wire) { w.agreed(); w.data() }, true},
-	"eoh":       {"xxfi_eoh", 'N', "", func(w *wire) { w.agreed(); w.data() }, true},
-	"segment":   {"xxfi_body", 'B', "b", func(w *wire) { w.agreed(); w.header() }, true},
-	"eom":       {"xxfi_eom", 'E', "", func(w *wire) { w.agreed(); w.header() }, true},
-	"abort":     {"xxfi_abort", 'A', "", func(w *wire) { w.agreed(); w.recipient() }, false},
-	"close":     {"xxfi_close", 'Q', "", (*wire).agreed, false},
+	"negotiate": {"xxfi_negotiate", "", func(w *wire) { w.Write('O', optneg(6, allActions, allProtocol)) }, false},
+	"connect":   {"xxfi_connect", "", func(w *wire) { w.Connect("a.example", nil) }, true},
+	"helo":      {"xxfi_helo", "", func(w *wire) { w.Helo("a.example") }, true},
+	"unknown":   {"xxfi_unknown", "Helo", func(w *wire) { w.Unknown("FOO") }, true},
+	"mailfrom":  {"xxfi_envfrom", "Helo", func(w *wire) { w.MailFrom("<a@example.org>") }, true},
+	"rcptto":    {"xxfi_envrcpt", "MailFrom", func(w *wire) { w.RcptTo("<a@example.org>") }, true},
+	"data":      {"xxfi_data", "RcptTo", func(w *wire) { w.Data() }, true},
+	"header":    {"xxfi_header", "Data", func(w *wire) { w.Header("A", "b") }, true},
+	"eoh":       {"xxfi_eoh", "Data", func(w *wire) { w.EOH() }, true},
+	"segment":   {"xxfi_body", "EOH", func(w *wire) { w.Segment("b") }, true},
+	"eom":       {"xxfi_eom", "EOH", func(w *wire) { w.EOM() }, true},
+	"abort":     {"xxfi_abort", "RcptTo", func(w *wire) { w.Abort() }, false},
+	"close":     {"xxfi_close", "", func(w *wire) { w.Write('Q') }, false},
 }
-
-func (w *wire) agreed() { w.negotiate(6, allActions, allProtocol) }
 
 // Every callback may fail in every way: the filter answers SMFIS_TEMPFAIL, says so in its log, and serves on.
 func TestFailingCallbacks(t *testing.T) {
@@ -135,21 +133,21 @@ func TestFailingCallbacks(t *testing.T) {
 					const sessions = 3
 					for range sessions {
 						w := p.connect()
-						if callback.before != nil {
-							callback.before(w)
+						if name != "negotiate" {
+							w.Negotiate()
 						}
+						if callback.before != "" {
+							w.upTo(callback.before)
+						}
+						callback.step(w)
 						if callback.answered {
-							assert.Equal(t, packet{Code: 't'}, w.ask(callback.code, callback.data))
-						} else {
-							w.send(callback.code, callback.data)
+							assert.Equal(t, reply('t'), w.last())
 						}
 						switch name {
-						case "negotiate":
-							w.ends()
-						case "close":
-							w.ends()
+						case "negotiate", "close":
+							w.WaitClosed()
 						default:
-							w.quit()
+							w.Quit()
 						}
 					}
 					p.stop()
@@ -184,8 +182,9 @@ func TestAllOptsElsewhere(t *testing.T) {
 	t.Parallel()
 	p := start(t, failing, withArg("helo 10"))
 	w := p.session()
-	assert.Equal(t, packet{Code: 't'}, w.ask('H', z("a.example")))
-	w.quit()
+	w.Helo("a.example")
+	assert.Equal(t, reply('t'), w.last())
+	w.Quit()
 	p.stop()
 }
 
@@ -194,8 +193,9 @@ func TestFailingLogger(t *testing.T) {
 	t.Parallel()
 	p := start(t, failing, withArg("helo panic deferred"))
 	w := p.session()
-	assert.Equal(t, packet{Code: 't'}, w.ask('H', z("a.example")))
-	w.quit()
+	w.Helo("a.example")
+	assert.Equal(t, reply('t'), w.last())
+	w.Quit()
 	p.stop()
 }
 
@@ -206,9 +206,9 @@ func TestLockedThread(t *testing.T) {
 	for range 5 {
 		w := p.session()
 		for range 3 {
-			w.ok('H', z("a.example"))
+			w.continues(w.Helo("a.example"))
 		}
-		w.quit()
+		w.Quit()
 	}
 	p.stop()
 }
@@ -222,9 +222,10 @@ func TestStatuses(t *testing.T) {
 			t.Parallel()
 			p := start(t, failing, withArg(fmt.Sprint("segment ", int(status))))
 			w := p.session()
-			w.header()
-			assert.Equal(t, packet{Code: code}, w.ask('B', "b"))
-			w.quit()
+			w.upTo("EOH")
+			w.Segment("b")
+			assert.Equal(t, reply(code), w.last())
+			w.Quit()
 			p.stop()
 			assert.Empty(t, p.named("log"))
 		})
@@ -235,13 +236,12 @@ func TestStatuses(t *testing.T) {
 func TestSkipNotNegotiated(t *testing.T) {
 	t.Parallel()
 	p := start(t, failing, withArg(fmt.Sprint("segment ", int(milter.SMFIS_SKIP))))
-	w := p.connect()
-	w.negotiate(6, allActions, allProtocol&^milter.SMFIP_SKIP)
-	w.header()
+	w := p.offer(allActions, allProtocol&^milter.SMFIP_SKIP)
+	w.upTo("EOH")
 	for range 2 {
-		assert.Equal(t, packet{Code: 's'}, w.ask('B', "b"))
+		assert.Equal(t, reply('s'), w.ask('B', "b"))
 	}
-	w.quit()
+	w.Quit()
 	p.stop()
 	logs := p.named("log")
 	require.Len(t, logs, 1, "once")
@@ -253,11 +253,12 @@ func TestNoReplyWhereOneIsDue(t *testing.T) {
 	t.Parallel()
 	p := start(t, failing, withArg(fmt.Sprint("helo ", int(milter.SMFIS_NOREPLY))))
 	w := p.session()
-	w.ok('C', z("a.example")+"U")
-	w.send('H', z("a.example"))
-	w.send('H', z("a.example"))
-	w.ok('M', z("<a@example.org>")) // its reply is the first to come
-	w.quit()
+	w.upTo("Connect")
+	for range 2 {
+		w.Write('H', z("a.example"))
+	}
+	w.continues(w.MailFrom("<a@example.org>")) // its reply is the first to come
+	w.Quit()
 	p.stop()
 	logs := p.named("log")
 	require.Len(t, logs, 1, "once")

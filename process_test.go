@@ -241,7 +241,7 @@ func (p *process) collect(events io.ReadCloser) {
 
 // awaitSocket waits until the kernel takes connections at the address, without making one.
 func (p *process) awaitSocket() {
-	network, addr := dialAddr(p.Addr)
+	network, addr := dialAddr(p.t, p.Addr)
 	deadline := time.Now().Add(waitLong)
 	for !listening(network, addr) {
 		select {

@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/miltertest"
 )
 
 // fields are those of milter.Server that can be said in a filter's argument.
@@ -96,11 +97,11 @@ func TestServerMacros(t *testing.T) {
 			t.Parallel()
 			p := start(t, fielded, withFields(t, fields{Actions: milter.SMFIF_ADDHDRS, Macros: tc.macros}))
 			for range 2 { // it is asked for on each connection
-				w := p.connect()
-				assert.Equal(t, packet{'O', optneg(6, uint32(tc.actions), 0) + tc.list}, w.negotiate(6, tc.offered, allProtocol))
+				w := p.offer(tc.offered, allProtocol)
+				assert.Equal(t, reply('O', optneg(6, tc.actions, 0), tc.list), w.last())
 				w.open()
 				w.mail()
-				w.quit()
+				w.Quit()
 			}
 			p.stop()
 		})
@@ -116,15 +117,15 @@ func TestServerTimeout(t *testing.T) {
 			p := start(t, fielded, withFields(t, fields{Timeout: timeout}))
 			w := p.session()
 			w.open()
-			w.raw(frame(packet{'M', z("<from@example.org>")})[:7])
+			w.WriteBytes([]byte{0, 0, 0, 20, 'M', '<', 'f'}) // of <from@example.org>
 			silent := time.Now()
-			w.ends()
+			w.WaitClosed()
 			assert.GreaterOrEqual(t, time.Since(silent), time.Duration(seconds)*time.Second-100*time.Millisecond)
 			p.awaitName("close")
 			w = p.session()
 			w.open()
 			w.mail()
-			w.quit()
+			w.Quit()
 			p.stop()
 			assert.Contains(t, p.awaitName("ended").Args[1], "SessionsOpen:0 SessionsTotal:2 SessionsCutOff:0 Messages:1")
 		})
@@ -191,18 +192,19 @@ func TestServerMaxDataSize(t *testing.T) {
 		t.Run(fmt.Sprintf("%d of %d", tc.size, tc.max), func(t *testing.T) {
 			t.Parallel()
 			p := start(t, fielded, withFields(t, fields{MaxDataSize: tc.max}))
-			w := p.session()
-			w.header()
+			w := p.fragile()
+			w.Negotiate()
+			w.upTo("EOH")
 			body := strings.Repeat("b", tc.size)
 			if tc.taken {
-				w.ok('B', body)
-				_, reply := w.end()
-				assert.Equal(t, packet{Code: 'c'}, reply)
-				w.quit()
+				w.continues(w.Segment(body))
+				assert.Equal(t, packets{reply('c')}, w.end())
+				w.Quit()
+				assert.NoError(t, w.Err())
 				assert.Equal(t, []string{strconv.Quote(body)}, p.awaitName("segment").Args)
 			} else {
-				_, _ = io.WriteString(w.conn, frame(packet{'B', body})) // the filter reads the packet's head, and leaves
-				w.ends()
+				w.Segment(body) // the filter reads the packet's head, and leaves
+				assert.ErrorIs(t, w.Err(), io.EOF)
 			}
 			p.stop()
 			assert.Len(t, p.named("close"), 1)
@@ -219,7 +221,7 @@ func TestServerDebug(t *testing.T) {
 			p := start(t, fielded, withFields(t, fields{Debug: level}))
 			w := p.session()
 			w.open()
-			w.quit()
+			w.Quit()
 			p.stop()
 			if want == "" {
 				assert.Empty(t, p.output.String())
@@ -247,7 +249,7 @@ func TestServerSocketMode(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, fs.ModeSocket|tc.want, info.Mode())
 			w.open()
-			w.quit()
+			w.Quit()
 			assert.Equal(t, []string{strconv.Itoa(tc.umask)}, p.awaitName("umask").Args, "the umask is what it was")
 			p.stop()
 		})
@@ -261,7 +263,7 @@ func TestServerSocketModeElsewhere(t *testing.T) {
 		withAddr(fmt.Sprintf("inet:%d@127.0.0.1", freePort(t, "127.0.0.1"))))
 	w := p.session()
 	w.open()
-	w.quit()
+	w.Quit()
 	assert.Equal(t, []string{strconv.Itoa(0o027)}, p.awaitName("umask").Args)
 	p.stop()
 }
@@ -293,10 +295,10 @@ func TestServerAddresses(t *testing.T) {
 				w := p.session()
 				w.open()
 				w.mail()
-				w.quit()
+				w.Quit()
 			}
 			p.stop()
-			_, target := dialAddr(p.Addr)
+			_, target := dialAddr(p.t, p.Addr)
 			_, err := net.DialTimeout("tcp", target, waitLong)
 			assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 		})
@@ -311,7 +313,7 @@ func TestServerAddresses(t *testing.T) {
 			w := p.session()
 			w.open()
 			w.mail()
-			w.quit()
+			w.Quit()
 			p.stop()
 			assert.NoFileExists(t, path)
 		})
@@ -346,17 +348,18 @@ func TestServerStats(t *testing.T) {
 	first.open()          // connect, helo
 	first.mail()          // mailfrom, rcptto, data, header, eoh, segment, eom
 	first.envelope()      // mailfrom, rcptto
-	first.send('A')       // abort
+	first.Abort()         // abort
 	second := p.session() // negotiate
 	second.open()         // connect, helo
-	require.Equal(t, packet{Code: 't'}, second.ask('U', z("panic")))
-	require.Equal(t, packet{Code: 't'}, second.ask('U', z("status")))
+	tempfail := miltertest.Reply{Status: milter.SMFIS_TEMPFAIL}
+	require.Equal(t, tempfail, second.Unknown("panic"))
+	require.Equal(t, tempfail, second.Unknown("status"))
 	first.mail()
-	p.connect().close() // a probe: close alone
+	p.connect().Close() // a probe: close alone
 	p.await("close of the probe", func(e event) bool { return e.Name == "close" })
-	second.ok('U', z("stats"))
-	second.quit()
-	first.quit()
+	second.continues(second.Unknown("stats"))
+	second.Quit()
+	first.Quit()
 	p.stop()
 	zero := "{SessionsOpen:0 SessionsTotal:0 SessionsCutOff:0 Messages:0 Callbacks:0 Panics:0 BadStatuses:0}"
 	assert.Equal(t, []string{zero}, p.awaitName("before").Args)
@@ -404,10 +407,10 @@ func TestServerLogger(t *testing.T) {
 			t.Parallel()
 			p := start(t, loud, withArg(logger))
 			w := p.session()
-			w.client()
-			assert.Equal(t, packet{Code: 't'}, w.ask('H', z("client.example.org")))
+			w.upTo("Connect")
+			assert.Equal(t, miltertest.Reply{Status: milter.SMFIS_TEMPFAIL}, w.Helo("client.example.org"))
 			w.mail()
-			w.quit()
+			w.Quit()
 			p.awaitName("close")
 			for name, n := range want {
 				logs := p.named(name)
@@ -436,7 +439,7 @@ func TestServerListenAndServe(t *testing.T) {
 	w := p.session()
 	w.open()
 	w.mail()
-	w.quit()
+	w.Quit()
 	p.awaitName("close")
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM)) // nobody asked for it with os/signal: Go ends the process
 	p.awaitExit()

@@ -46,6 +46,7 @@ type Session struct {
 
 // negotiated is what was agreed on for a connection.
 type negotiated struct {
+	filter   *filter
 	actions  Action
 	protocol Protocol
 }
@@ -63,16 +64,19 @@ func begin(conn smfictx, handle unsafe.Pointer, st step) *Session {
 	}
 	s := &Session{filter: f, conn: conn}
 	// A connection negotiates once, and keeps the terms for the sessions that follow on it after SMFIC_QUIT_NC. One that
-	// was not marked when a session ended is a newer one at the same address, whose peer did not negotiate.
-	if st != stepNegotiate && marked(conn) {
-		if terms, ok := f.negotiated.Load(conn); ok {
+	// is not marked yet is a newer one at the same address, whose peer did not negotiate: it has no terms, then or later.
+	if st != stepNegotiate {
+		if !marked(conn) {
+			f.negotiated.Delete(conn)
+		} else if terms, ok := f.negotiated.Load(conn); ok {
 			s.terms = terms.(negotiated)
+			s.filter = s.terms.filter
 		}
 	}
 	if st != stepClose {
 		s.handle = pointer.Save(s)
 	}
-	if !f.add(s) {
+	if !s.filter.add(s) {
 		pointer.Unref(s.handle)
 		return nil
 	}
@@ -120,7 +124,9 @@ func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session)
 	}
 	s.filter.stats.callbacks.Add(1)
 	s.enter(st)
+	s.filter.meet()
 	status, crashed := protect(s, handler)
+	s.filter.meet()
 	status = s.answer(st, status, crashed)
 	s.enter(stepNone)
 	if st == stepClose {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/miltertest"
 )
 
 // stateful keeps its state in Local, and reports at each callback what it finds there and which session it is in.
@@ -63,86 +64,86 @@ func TestSessions(t *testing.T) {
 		talk func(p *process, w *wire)
 		want map[uint64]string
 	}{
-		"port probe": {func(p *process, w *wire) { w.close() }, map[uint64]string{1: "[]"}},
+		"port probe": {func(p *process, w *wire) { w.Close() }, map[uint64]string{1: "[]"}},
 		"only negotiation": {func(p *process, w *wire) {
-			w.negotiate(6, allActions, allProtocol)
-			w.close()
+			w.Negotiate()
+			w.Close()
 		}, map[uint64]string{1: "[]"}},
 		"lost in mid-mail": {func(p *process, w *wire) {
-			w.negotiate(6, allActions, allProtocol)
+			w.Negotiate()
 			w.open()
 			w.envelope()
-			w.close()
+			w.Close()
 		}, map[uint64]string{1: "[connect helo mailfrom rcptto abort]"}},
 		"two mails": {func(p *process, w *wire) {
-			w.negotiate(6, allActions, allProtocol)
+			w.Negotiate()
 			w.open()
 			for range 2 {
 				w.envelope()
 				w.end()
 			}
-			w.quit()
+			w.Quit()
 		}, map[uint64]string{1: "[connect helo mailfrom rcptto eom mailfrom rcptto eom]"}},
 		"RSET": {func(p *process, w *wire) {
-			w.negotiate(6, allActions, allProtocol)
+			w.Negotiate()
 			w.open()
 			w.envelope()
-			w.send('A')
+			w.Abort()
 			w.envelope()
 			w.end()
-			w.quit()
+			w.Quit()
 		}, map[uint64]string{1: "[connect helo mailfrom rcptto abort mailfrom rcptto eom]"}},
 		"recipient refused": {func(p *process, w *wire) {
-			w.negotiate(6, allActions, allProtocol)
+			w.Negotiate()
 			w.open()
 			w.envelope()
-			require.Equal(w.t, packet{Code: 'r'}, w.ask('R', z("<refused@example.com>")))
-			w.ok('R', z("<third@example.com>"))
+			require.Equal(w.t, miltertest.Reply{Status: milter.SMFIS_REJECT}, w.RcptTo("<refused@example.com>"))
+			w.continues(w.RcptTo("<third@example.com>"))
 			w.end()
-			w.quit()
+			w.Quit()
 		}, map[uint64]string{1: "[connect helo mailfrom rcptto refused rcptto eom]"}},
 		"quit, new connection": {func(p *process, w *wire) {
-			w.negotiate(6, allActions, allProtocol)
+			w.Negotiate()
 			for range 3 {
 				w.open()
 				w.envelope()
 				w.end()
-				w.send('K')
+				w.QuitNC()
 			}
 			w.open()
-			w.quit()
+			w.Quit()
 		}, map[uint64]string{1: "[connect helo mailfrom rcptto eom]", 2: "[connect helo mailfrom rcptto eom]",
 			3: "[connect helo mailfrom rcptto eom]", 4: "[connect helo]"}},
 		// libmilter itself closes again when the connection ends after SMFIC_QUIT_NC: a session that saw nothing.
 		"quit, new connection, and none": {func(p *process, w *wire) {
-			w.negotiate(6, allActions, allProtocol)
+			w.Negotiate()
 			w.open()
 			w.envelope()
 			w.end()
-			w.send('K')
+			w.QuitNC()
 			p.awaitName("close") // libmilter reads nothing more once it sees that the peer is gone
-			w.close()
+			w.Close()
 		}, map[uint64]string{1: "[connect helo mailfrom rcptto eom]", 2: "[]"}},
 		// It takes SMFIC_QUIT_NC after a mail only: here it is not heard, and the session goes on to its end.
 		"quit, new connection, too early": {func(p *process, w *wire) {
-			w.negotiate(6, allActions, allProtocol)
+			w.Negotiate()
 			w.open()
-			w.send('K')
+			w.QuitNC()
 			w.envelope()
 			w.end()
-			w.quit()
+			w.Quit()
 		}, map[uint64]string{1: "[connect helo mailfrom rcptto eom]"}},
 		"no negotiation": {func(p *process, w *wire) {
-			w.ok('M', z("<a@example.org>"))
-			w.close()
+			w.continues(w.MailFrom("<a@example.org>"))
+			w.Close()
 		}, map[uint64]string{1: "[mailfrom abort]"}},
 		"garbage": {func(p *process, w *wire) {
-			w.raw("GET / HTTP/1.0\r\n\r\n")
-			w.ends()
+			w.WriteBytes([]byte("GET / HTTP/1.0\r\n\r\n"))
+			w.WaitClosed()
 		}, map[uint64]string{1: "[]"}},
 		"empty packet": {func(p *process, w *wire) {
-			w.raw("\x00\x00\x00\x00")
-			w.close()
+			w.WriteBytes([]byte{0, 0, 0, 0})
+			w.Close()
 		}, map[uint64]string{1: "[]"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -188,13 +189,11 @@ func TestTermsOutliveQuitNC(t *testing.T) {
 	p := start(t, keepsTerms)
 	w := p.session()
 	for range 3 {
-		w.send('H', z("a.example")) // not answered
-		changes, reply := w.end()
-		assert.Equal(t, []packet{{'h', z("X", "y")}}, changes)
-		assert.Equal(t, packet{Code: 'c'}, reply)
-		w.send('K')
+		require.Equal(t, milter.SMFIS_NOREPLY, w.Helo("a.example").Status)
+		assert.Equal(t, packets{reply('h', z("X", "y")), reply('c')}, w.end())
+		w.QuitNC()
 	}
-	w.quit()
+	w.Quit()
 	p.stop()
 	terms := p.named("terms")
 	require.Len(t, terms, 3)
@@ -207,20 +206,22 @@ func TestTermsOutliveQuitNC(t *testing.T) {
 	assert.Len(t, p.named("log"), 1, "the answer to HELO, once")
 }
 
-// A connection at the address of an earlier one, which did negotiate, has none of its terms.
+// A connection at the address of an earlier one, which did negotiate, has none of its terms, in no session.
 func TestNoTermsWithoutNegotiation(t *testing.T) {
 	t.Parallel()
 	p := start(t, keepsTerms)
 	for i := range 20 { // some get the memory of the one before
 		w := p.session()
-		w.quit()
+		w.Quit()
 		w = p.connect()
-		w.ok('H', z("a.example")) // answered, since nobody has agreed on anything else
-		changes, reply := w.end()
-		assert.Empty(t, changes)
-		assert.Equal(t, packet{Code: 'c'}, reply)
-		w.quit()
-		p.await("terms", func(e event) bool { return e.Name == "terms" && e.Session == uint64(2*i+2) })
+		for range 2 {
+			assert.Equal(t, reply('c'), w.ask('H', z("a.example"))) // answered, since nobody has agreed on anything else
+			assert.Equal(t, packets{reply('c')}, w.end())
+			w.QuitNC()
+			assert.Equal(t, reply('c'), w.ask('C', z("a.example"), "U"))
+		}
+		w.Quit()
+		p.await("terms", func(e event) bool { return e.Name == "terms" && e.Session == uint64(4*i+3) })
 	}
 	p.stop()
 	for i, e := range p.named("terms") {
@@ -240,11 +241,11 @@ func TestSessionsAtOnce(t *testing.T) {
 			w.open()
 			for range 10 {
 				w.envelope()
-				w.send('A')
+				w.Abort()
 				w.envelope()
 				w.end()
 			}
-			w.quit()
+			w.Quit()
 		})
 	}
 	wg.Wait()
@@ -275,14 +276,18 @@ var macros = register("macros", func(e *child) *milter.Server {
 func TestMacro(t *testing.T) {
 	t.Parallel()
 	p := start(t, macros, withArg("j {j} i {client_addr} client_addr {8bit} {empty} {nul\x01} none"))
-	w := p.session()
-	w.send('D', "C", z("j", "mx.example.org", "{client_addr}", "192.0.2.1", "{empty}", ""))
+	mta := p.mta()
+	mta.Macros = miltertest.Macros{
+		milter.SMFIM_CONNECT: {"j": "mx.example.org", "{client_addr}": "192.0.2.1", "{empty}": ""},
+		milter.SMFIM_ENVFROM: {"i": "4QUEUE", "{8bit}": "\xff\x80", "j": "other.example.org"},
+		milter.SMFIM_EOM:     {"i": "5QUEUE"},
+	}
+	w := p.dial(mta)
+	w.Negotiate()
 	w.open()
-	w.send('D', "M", z("i", "4QUEUE", "{8bit}", "\xff\x80", "j", "other.example.org"))
 	w.envelope()
-	w.send('D', "E", z("i", "5QUEUE"))
 	w.end()
-	w.quit()
+	w.Quit()
 	p.stop()
 	values := func(when string) map[string]string {
 		found := map[string]string{}
@@ -351,7 +356,7 @@ func TestReplies(t *testing.T) {
 		}
 		return l
 	}
-	ml := func(n int) packet {
+	ml := func(n int) miltertest.Packet {
 		var out []string
 		for i, line := range lines(n) {
 			mark := "-"
@@ -360,54 +365,54 @@ func TestReplies(t *testing.T) {
 			}
 			out = append(out, "550"+mark+"5.7.1 "+line)
 		}
-		return packet{'y', z(strings.Join(out, "\r\n"))}
+		return reply('y', z(strings.Join(out, "\r\n")))
 	}
 	type testCase struct {
 		answer
-		want packet
+		want miltertest.Packet
 		err  string // for SetReply and SetMLReply; the log's for Reply
 	}
 	long := strings.Repeat("x", 980)
 	reject, tempfail := milter.SMFIS_REJECT, milter.SMFIS_TEMPFAIL
 	cases := map[string]testCase{
-		"setreply":                   {answer{"SetReply", "550", "5.7.1", []string{"no"}, reject, false}, packet{'y', z("550 5.7.1 no")}, ""},
-		"setreply tempfail":          {answer{"SetReply", "451", "4.7.1", []string{"later"}, tempfail, false}, packet{'y', z("451 4.7.1 later")}, ""},
-		"setreply 421":               {answer{"SetReply", "421", "", []string{"bye"}, tempfail, false}, packet{'y', z("421 bye")}, ""},
-		"setreply no xcode":          {answer{"SetReply", "550", "", []string{"no"}, reject, false}, packet{'y', z("550 no")}, ""},
-		"setreply code alone":        {answer{"SetReply", "550", "", nil, reject, false}, packet{'y', z("550 ")}, ""},
-		"setreply no text":           {answer{"SetReply", "550", "5.7.1", nil, reject, false}, packet{'y', z("550 5.7.1")}, ""},
-		"setreply percent as it is":  {answer{"SetReply", "550", "", []string{"100%"}, reject, false}, packet{'y', z("550 100%")}, ""},
-		"setreply 8-bit":             {answer{"SetReply", "550", "", []string{"\u00e9"}, reject, false}, packet{'y', z("550 \u00e9")}, ""},
-		"setreply longest":           {answer{"SetReply", "550", "", []string{long}, reject, false}, packet{'y', z("550 " + long)}, ""},
-		"setreply of the other kind": {answer{"SetReply", "450", "", []string{"x"}, reject, false}, packet{Code: 'r'}, ""},
-		"setreply and continue":      {answer{"SetReply", "550", "", []string{"x"}, milter.SMFIS_CONTINUE, false}, packet{Code: 'c'}, ""},
-		"setreply no code":           {answer{"SetReply", "", "", []string{"x"}, reject, false}, packet{Code: 'r'}, `reply code "" is not 4xx or 5xx`},
-		"setreply 250":               {answer{"SetReply", "250", "", []string{"x"}, reject, false}, packet{Code: 'r'}, `reply code "250" is not 4xx or 5xx`},
-		"setreply 5xx":               {answer{"SetReply", "5xx", "", []string{"x"}, reject, false}, packet{Code: 'r'}, `reply code "5xx" is not 4xx or 5xx`},
-		"setreply 5500":              {answer{"SetReply", "5500", "", []string{"x"}, reject, false}, packet{Code: 'r'}, `reply code "5500" is not 4xx or 5xx`},
-		"setreply xcode":             {answer{"SetReply", "550", "5.7", []string{"x"}, reject, false}, packet{Code: 'r'}, `enhanced code "5.7" is not of the form 5.7.1`},
-		"setreply xcode 3":           {answer{"SetReply", "550", "3.7.1", []string{"x"}, reject, false}, packet{Code: 'r'}, `enhanced code "3.7.1" is not`},
-		"setreply xcode long":        {answer{"SetReply", "550", "5.7.1000", []string{"x"}, reject, false}, packet{Code: 'r'}, `enhanced code "5.7.1000" is not`},
-		"setreply xcode longest":     {answer{"SetReply", "550", "5.777.100", []string{"x"}, reject, false}, packet{'y', z("550 5.777.100 x")}, ""},
-		"setreply CR":                {answer{"SetReply", "550", "", []string{"a\rb"}, reject, false}, packet{Code: 'r'}, `reply text has '\r' at byte 1`},
-		"setreply LF":                {answer{"SetReply", "550", "", []string{"a\n"}, reject, false}, packet{Code: 'r'}, `reply text has '\n' at byte 1`},
-		"setreply NUL":               {answer{"SetReply", "550", "", []string{"\x00"}, reject, false}, packet{Code: 'r'}, `reply text has '\x00' at byte 0`},
-		"setreply too long":          {answer{"SetReply", "550", "", []string{long + "x"}, reject, false}, packet{Code: 'r'}, `reply text has 981 bytes, over 980`},
-		"setmlreply no xcode":        {answer{"SetMLReply", "550", "", []string{"a", "b"}, reject, false}, packet{'y', z("550-5.0.0 a\r\n550 5.0.0 b")}, ""},
-		"setmlreply 4xx":             {answer{"SetMLReply", "450", "", []string{"a", ""}, tempfail, false}, packet{'y', z("450-4.0.0 a\r\n450 4.0.0 ")}, ""},
-		"setmlreply none":            {answer{"SetMLReply", "550", "5.7.1", nil, reject, false}, packet{Code: 'r'}, "0 lines of text, 1 to 32 can be sent"},
-		"setmlreply 33":              {answer{"SetMLReply", "550", "5.7.1", lines(33), reject, false}, packet{Code: 'r'}, "33 lines of text, 1 to 32 can be sent"},
-		"setmlreply LF":              {answer{"SetMLReply", "550", "5.7.1", []string{"a", "b\nc"}, reject, false}, packet{Code: 'r'}, `reply text has '\n' at byte 1`},
-		"reply":                      {answer{"Reply", "550", "5.7.1", []string{"no"}, 0, false}, packet{'y', z("550 5.7.1 no")}, ""},
-		"reply tempfail":             {answer{"Reply", "451", "", []string{"later"}, 0, false}, packet{'y', z("451 later")}, ""},
-		"reply percent":              {answer{"Reply", "550", "", []string{"100% of 5%%"}, 0, false}, packet{'y', z("550 100%% of 5%%%%")}, ""},
-		"reply lines":                {answer{"Reply", "550", "5.7.1", []string{"a%", "b"}, 0, false}, packet{'y', z("550-5.7.1 a%%\r\n550 5.7.1 b")}, ""},
-		"reply no text":              {answer{"Reply", "550", "5.7.1", nil, 0, false}, packet{'y', z("550 5.7.1")}, ""},
-		"reply LF":                   {answer{"Reply", "550", "5.7.1", []string{"a\nb"}, 0, true}, packet{'y', z("550 ")}, `reply text has '\\n' at byte 1`},
-		"reply xcode":                {answer{"Reply", "450", "x", []string{"a"}, 0, false}, packet{'y', z("450 ")}, `enhanced code \"x\" is not`},
-		"reply code":                 {answer{"Reply", "250", "", []string{"a"}, 0, true}, packet{'y', z("451 ")}, `reply code \"250\" is not`},
-		"reply code 0":               {answer{"Reply", "0", "", []string{"a"}, 0, false}, packet{'y', z("451 ")}, `reply code \"0\" is not`},
-		"reply 33 lines":             {answer{"Reply", "550", "", lines(33), 0, false}, packet{'y', z("550 ")}, "33 lines of text, 1 to 32 can be sent"},
+		"setreply":                   {answer{"SetReply", "550", "5.7.1", []string{"no"}, reject, false}, reply('y', z("550 5.7.1 no")), ""},
+		"setreply tempfail":          {answer{"SetReply", "451", "4.7.1", []string{"later"}, tempfail, false}, reply('y', z("451 4.7.1 later")), ""},
+		"setreply 421":               {answer{"SetReply", "421", "", []string{"bye"}, tempfail, false}, reply('y', z("421 bye")), ""},
+		"setreply no xcode":          {answer{"SetReply", "550", "", []string{"no"}, reject, false}, reply('y', z("550 no")), ""},
+		"setreply code alone":        {answer{"SetReply", "550", "", nil, reject, false}, reply('y', z("550 ")), ""},
+		"setreply no text":           {answer{"SetReply", "550", "5.7.1", nil, reject, false}, reply('y', z("550 5.7.1")), ""},
+		"setreply percent as it is":  {answer{"SetReply", "550", "", []string{"100%"}, reject, false}, reply('y', z("550 100%")), ""},
+		"setreply 8-bit":             {answer{"SetReply", "550", "", []string{"\u00e9"}, reject, false}, reply('y', z("550 \u00e9")), ""},
+		"setreply longest":           {answer{"SetReply", "550", "", []string{long}, reject, false}, reply('y', z("550 "+long)), ""},
+		"setreply of the other kind": {answer{"SetReply", "450", "", []string{"x"}, reject, false}, reply('r'), ""},
+		"setreply and continue":      {answer{"SetReply", "550", "", []string{"x"}, milter.SMFIS_CONTINUE, false}, reply('c'), ""},
+		"setreply no code":           {answer{"SetReply", "", "", []string{"x"}, reject, false}, reply('r'), `reply code "" is not 4xx or 5xx`},
+		"setreply 250":               {answer{"SetReply", "250", "", []string{"x"}, reject, false}, reply('r'), `reply code "250" is not 4xx or 5xx`},
+		"setreply 5xx":               {answer{"SetReply", "5xx", "", []string{"x"}, reject, false}, reply('r'), `reply code "5xx" is not 4xx or 5xx`},
+		"setreply 5500":              {answer{"SetReply", "5500", "", []string{"x"}, reject, false}, reply('r'), `reply code "5500" is not 4xx or 5xx`},
+		"setreply xcode":             {answer{"SetReply", "550", "5.7", []string{"x"}, reject, false}, reply('r'), `enhanced code "5.7" is not of the form 5.7.1`},
+		"setreply xcode 3":           {answer{"SetReply", "550", "3.7.1", []string{"x"}, reject, false}, reply('r'), `enhanced code "3.7.1" is not`},
+		"setreply xcode long":        {answer{"SetReply", "550", "5.7.1000", []string{"x"}, reject, false}, reply('r'), `enhanced code "5.7.1000" is not`},
+		"setreply xcode longest":     {answer{"SetReply", "550", "5.777.100", []string{"x"}, reject, false}, reply('y', z("550 5.777.100 x")), ""},
+		"setreply CR":                {answer{"SetReply", "550", "", []string{"a\rb"}, reject, false}, reply('r'), `reply text has '\r' at byte 1`},
+		"setreply LF":                {answer{"SetReply", "550", "", []string{"a\n"}, reject, false}, reply('r'), `reply text has '\n' at byte 1`},
+		"setreply NUL":               {answer{"SetReply", "550", "", []string{"\x00"}, reject, false}, reply('r'), `reply text has '\x00' at byte 0`},
+		"setreply too long":          {answer{"SetReply", "550", "", []string{long + "x"}, reject, false}, reply('r'), `reply text has 981 bytes, over 980`},
+		"setmlreply no xcode":        {answer{"SetMLReply", "550", "", []string{"a", "b"}, reject, false}, reply('y', z("550-5.0.0 a\r\n550 5.0.0 b")), ""},
+		"setmlreply 4xx":             {answer{"SetMLReply", "450", "", []string{"a", ""}, tempfail, false}, reply('y', z("450-4.0.0 a\r\n450 4.0.0 ")), ""},
+		"setmlreply none":            {answer{"SetMLReply", "550", "5.7.1", nil, reject, false}, reply('r'), "0 lines of text, 1 to 32 can be sent"},
+		"setmlreply 33":              {answer{"SetMLReply", "550", "5.7.1", lines(33), reject, false}, reply('r'), "33 lines of text, 1 to 32 can be sent"},
+		"setmlreply LF":              {answer{"SetMLReply", "550", "5.7.1", []string{"a", "b\nc"}, reject, false}, reply('r'), `reply text has '\n' at byte 1`},
+		"reply":                      {answer{"Reply", "550", "5.7.1", []string{"no"}, 0, false}, reply('y', z("550 5.7.1 no")), ""},
+		"reply tempfail":             {answer{"Reply", "451", "", []string{"later"}, 0, false}, reply('y', z("451 later")), ""},
+		"reply percent":              {answer{"Reply", "550", "", []string{"100% of 5%%"}, 0, false}, reply('y', z("550 100%% of 5%%%%")), ""},
+		"reply lines":                {answer{"Reply", "550", "5.7.1", []string{"a%", "b"}, 0, false}, reply('y', z("550-5.7.1 a%%\r\n550 5.7.1 b")), ""},
+		"reply no text":              {answer{"Reply", "550", "5.7.1", nil, 0, false}, reply('y', z("550 5.7.1")), ""},
+		"reply LF":                   {answer{"Reply", "550", "5.7.1", []string{"a\nb"}, 0, true}, reply('y', z("550 ")), `reply text has '\\n' at byte 1`},
+		"reply xcode":                {answer{"Reply", "450", "x", []string{"a"}, 0, false}, reply('y', z("450 ")), `enhanced code \"x\" is not`},
+		"reply code":                 {answer{"Reply", "250", "", []string{"a"}, 0, true}, reply('y', z("451 ")), `reply code \"250\" is not`},
+		"reply code 0":               {answer{"Reply", "0", "", []string{"a"}, 0, false}, reply('y', z("451 ")), `reply code \"0\" is not`},
+		"reply 33 lines":             {answer{"Reply", "550", "", lines(33), 0, false}, reply('y', z("550 ")), "33 lines of text, 1 to 32 can be sent"},
 	}
 	for n := 1; n <= 32; n++ {
 		cases[fmt.Sprint("setmlreply ", n)] = testCase{answer{"SetMLReply", "550", "5.7.1", lines(n), reject, false}, ml(n), ""}
@@ -419,8 +424,9 @@ func TestReplies(t *testing.T) {
 			require.NoError(t, err)
 			p := start(t, replying, withArg(string(arg)))
 			w := p.session()
-			assert.Equal(t, tc.want, w.ask('H', z("a.example")))
-			w.quit()
+			w.Helo("a.example")
+			assert.Equal(t, tc.want, w.last())
+			w.Quit()
 			p.stop()
 			switch {
 			case tc.Call == "Reply" && tc.err == "":

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/miltertest"
 )
 
 // ownSignals are those that libmilter would take for itself.
@@ -85,7 +86,8 @@ func TestSignalsReachGo(t *testing.T) {
 	t.Parallel()
 	const each = 200
 	p := start(t, signalled)
-	w := p.session()
+	w := p.fragile()
+	w.Negotiate()
 	w.open()
 	w.mail()
 	stop := make(chan struct{})
@@ -99,11 +101,8 @@ func TestSignalsReachGo(t *testing.T) {
 				return
 			default:
 			}
-			for _, step := range []packet{{'M', z("<from@example.org>")}, {'R', z("<to@example.com>")}, {'T', ""}, {'L', z("A", "b")}, {'N', ""}, {'E', ""}} {
-				if _, err := w.conn.Write([]byte(frame(step))); err != nil {
-					return
-				}
-				if reply, err := w.receive(); err != nil || reply.Code != 'c' {
+			for _, reply := range []miltertest.Reply{w.MailFrom("<from@example.org>"), w.RcptTo("<to@example.com>"), w.Data(), w.Header("A", "b"), w.EOH(), w.EOM().Reply} {
+				if reply.Status != milter.SMFIS_CONTINUE {
 					return
 				}
 			}
@@ -127,11 +126,12 @@ func TestSignalsReachGo(t *testing.T) {
 	require.Len(t, p.named("signal"), each*len(ownSignals), "%v", p.named("served"))
 
 	w.mail() // the filter serves on: those who are there, and new ones
-	w.quit()
+	w.Quit()
+	assert.NoError(t, w.Err())
 	w = p.session()
 	w.open()
 	w.mail()
-	w.quit()
+	w.Quit()
 	p.tell()
 	p.exits()
 	assert.Equal(t, []string{"<nil>"}, p.awaitName("shutdown").Args)
@@ -152,7 +152,7 @@ func TestSignalsMainThread(t *testing.T) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			t.Parallel()
 			p := start(t, signalled)
-			p.session().quit() // libmilter's threads are there
+			p.session().Quit() // libmilter's threads are there
 			blocked := blockedSignals(t, p.cmd.Process.Pid)
 			assert.Zero(t, blocked[p.cmd.Process.Pid]&want, "the main thread blocks %#x", blocked[p.cmd.Process.Pid])
 			some := 0

@@ -222,11 +222,11 @@ func TestStartLiveFilter(t *testing.T) {
 		}
 	}
 	w.mail()
-	w.quit()
+	w.Quit()
 	w = p.session() // the path still leads to the filter
 	w.open()
 	w.mail()
-	w.quit()
+	w.Quit()
 	p.stop()
 }
 
@@ -255,7 +255,7 @@ func TestStartStaleSocket(t *testing.T) {
 	p := start(t, removing, withAddr("unix:"+path), withArg("remove"))
 	w := p.session()
 	w.open()
-	w.quit()
+	w.Quit()
 	p.stop()
 	assert.NoFileExists(t, path)
 }
@@ -264,7 +264,7 @@ func TestStartStaleSocket(t *testing.T) {
 func TestStartRemoveNothing(t *testing.T) {
 	t.Parallel()
 	p := start(t, removing, withArg("remove"))
-	p.session().quit()
+	p.session().Quit()
 	p.stop()
 }
 
@@ -281,7 +281,7 @@ func TestStartPathLength(t *testing.T) {
 	p := start(t, recording, withAddr("unix:"+pathOf(106)))
 	w := p.session()
 	w.open()
-	w.quit()
+	w.Quit()
 	p.stop()
 	assert.Empty(t, listing(t, dir)[1:])
 }
@@ -521,7 +521,7 @@ func withListener(t testing.TB, l net.Listener) option {
 
 // startFD starts a filter on an inherited socket of the kind of addr, which only the filter has when this returns.
 func startFD(t testing.TB, name, addr string, options ...option) *process {
-	network, target := dialAddr(addr)
+	network, target := dialAddr(t, addr)
 	l, err := net.Listen(network, target)
 	require.NoError(t, err)
 	if u, ok := l.(*net.UnixListener); ok {
@@ -554,7 +554,7 @@ func TestStartInheritedSocket(t *testing.T) {
 			w := p.session()
 			w.open()
 			w.mail()
-			w.quit()
+			w.Quit()
 			p.stop()
 			if path, unix := strings.CutPrefix(addr, "unix:"); unix {
 				assert.FileExists(t, path, "the socket's path is its owner's")
@@ -573,16 +573,6 @@ func TestStartWithoutFD(t *testing.T) {
 	require.NoError(t, err)
 	defer file.Close()
 	isAll(t, startFails(t, &milter.Server{Addr: fmt.Sprintf("fd:%d", file.Fd())}), milter.ErrArgument, errors.ErrUnsupported)
-}
-
-// mail is all of a mail in a session that is open, each step with the reply "continue".
-func (w *wire) mail() {
-	w.t.Helper()
-	w.envelope()
-	w.content()
-	changes, reply := w.end()
-	require.Equal(w.t, packet{Code: 'c'}, reply)
-	require.Empty(w.t, changes)
 }
 
 // errorIs reports an error, and which of the package's it is.
@@ -624,10 +614,10 @@ func TestStartSecondServer(t *testing.T) {
 	}
 	assert.Equal(t, []string{"<nil>", "<nil>"}, p.awaitName("others stopped").Args)
 	w.mail()
-	w.quit()
+	w.Quit()
 	w = p.session()
-	w.ok('C', z("client.example.org"), "U")
-	w.quit()
+	w.upTo("Connect")
+	w.Quit()
 	dir := filepath.Dir(strings.TrimPrefix(p.Addr, "unix:"))
 	assert.Len(t, listing(t, dir), 2, "the folder and the one socket")
 	p.stop()
@@ -659,7 +649,7 @@ func TestStartAgain(t *testing.T) {
 	w := p.session()
 	w.open()
 	w.mail()
-	w.quit()
+	w.Quit()
 	p.awaitExit()
 	require.True(t, p.cmd.ProcessState.Success(), "%v\n%s", p.events(), p.output)
 	assert.Empty(t, p.output.String(), "a setting of a server that did not start")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -76,7 +77,7 @@ func startKind(t testing.TB, filter, kind, addr string, options ...option) *proc
 	if strings.HasPrefix(kind, "fd") {
 		p := startFD(t, filter, addr, options...)
 		// The socket listened before the filter was there: when this conversation is over, it is.
-		p.session().quit()
+		p.session().Quit()
 		return p
 	}
 	return start(t, filter, append(options, withAddr(addr))...)
@@ -119,7 +120,7 @@ func TestStopIdle(t *testing.T) {
 						w := p.session()
 						w.open()
 						w.mail()
-						w.quit()
+						w.Quit()
 						mail := p.awaitName("eom").Session
 						p.await("close of the mail's session", func(e event) bool { return e.Name == "close" && e.Session == mail })
 					}
@@ -155,14 +156,14 @@ func (p *process) awaitRefusal(kind string) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		w := p.connect()
-		w.send('O', optneg(6, uint32(allActions), uint32(allProtocol)))
-		_, err := w.receive()
-		if err != nil {
-			w.close()
+		w := p.fragile()
+		w.Negotiate()
+		if w.Err() != nil {
+			require.ErrorIs(p.t, w.Err(), io.EOF)
 			return
 		}
-		w.quit()
+		w.Quit()
+		require.NoError(p.t, w.Err())
 	}
 }
 
@@ -181,28 +182,26 @@ func TestStopDrains(t *testing.T) {
 			p.awaitRefusal(kind)
 
 			w.content()
-			changes, reply := w.end()
-			assert.Equal(t, packet{Code: 'c'}, reply)
-			assert.Empty(t, changes)
+			assert.Equal(t, packets{reply('c')}, w.end())
 			w.mail() // and another one on the same connection
 			late.open()
 			late.mail()
-			late.quit()
-			network, target := dialAddr(p.Addr)
+			late.Quit()
+			network, target := dialAddr(p.t, p.Addr)
 			if kind == "unix" {
 				_, err := net.Dial(network, target)
 				assert.ErrorIs(t, err, os.ErrNotExist)
 				// It connected while the path was there.
-				silent.negotiate(6, allActions, allProtocol)
+				silent.Negotiate()
 				silent.open()
 				silent.mail()
-				silent.quit()
+				silent.Quit()
 			} else {
-				silent.send('O', optneg(6, uint32(allActions), uint32(allProtocol)))
-				silent.ends()
+				silent.Write('O', optneg(6, allActions, allProtocol))
+				silent.WaitClosed()
 			}
 			assert.Empty(t, p.named("ended"), "a session is open")
-			w.quit()
+			w.Quit()
 			p.exits()
 			assert.Equal(t, "<nil>", p.awaitName("ended").Args[0])
 			assert.Contains(t, p.awaitName("ended").Args[1], "SessionsOpen:0")
@@ -220,11 +219,11 @@ func TestStopSilentConnection(t *testing.T) {
 			t.Parallel()
 			p := startKind(t, idle, kind, addr())
 			silent := p.connect()
-			p.session().quit() // libmilter takes one after the other
+			p.session().Quit() // libmilter takes one after the other
 			p.tell()
 			p.exits()
 			assert.Equal(t, []string{"<nil>", "milter: server closed"}, p.awaitName("stopped").Args[1:3])
-			silent.ends()
+			silent.WaitClosed()
 		})
 	}
 }
@@ -318,9 +317,9 @@ func TestStopCutsOff(t *testing.T) {
 				one, two, three := p.session(), p.session(), p.session()
 				one.open()
 				one.envelope()
-				two.client()
-				three.client()
-				three.send('H', z("wait"))
+				two.upTo("Connect")
+				three.upTo("Connect")
+				three.Write('H', z("wait"))
 				p.awaitName("inside")
 				p.tell()
 				if how == "cancel" || how == "close during shutdown" {
@@ -346,23 +345,12 @@ func TestStopCutsOff(t *testing.T) {
 					assert.Equal(t, []string{"<nil>", "false", "false", "false"}, p.awaitName("closed").Args)
 					assert.Equal(t, want, p.awaitName("shutdown again").Args)
 				}
-				one.dies()
-				two.dies()
+				one.WaitClosed()
+				two.WaitClosed()
 				if kind == "unix" {
 					assert.NoFileExists(t, strings.TrimPrefix(p.Addr, "unix:"))
 				}
 			})
-		}
-	}
-}
-
-// dies requires that the connection ends, whatever is said before.
-func (w *wire) dies() {
-	w.t.Helper()
-	for {
-		if _, err := w.receive(); err != nil {
-			require.NotErrorIs(w.t, err, os.ErrDeadlineExceeded)
-			return
 		}
 	}
 }
@@ -393,8 +381,8 @@ func TestStopDeafCallback(t *testing.T) {
 			p := startKind(t, deaf, kind, addr())
 			for i := range 4 { // more than the workers of a pool
 				w := p.session()
-				w.client()
-				w.send('H', z("client.example.org"))
+				w.upTo("Connect")
+				w.Write('H', z("client.example.org"))
 				// One at a time: a pool can give two commands to one idle worker, and the second waits for the first.
 				require.Eventually(t, func() bool { return len(p.named("inside")) == i+1 }, waitLong, time.Millisecond)
 			}
@@ -445,7 +433,7 @@ func TestStopConcurrently(t *testing.T) {
 				if w != nil {
 					p.awaitRefusal(kind)
 					assert.Empty(t, p.named("stop"))
-					w.quit()
+					w.Quit()
 				}
 				p.exits()
 				stops := p.named("stop")
@@ -517,7 +505,7 @@ func TestStopLeavesOthersAlone(t *testing.T) {
 			t.Run(what+"/"+user, func(t *testing.T) {
 				t.Parallel()
 				p := start(t, recording, options...)
-				p.session().quit()
+				p.session().Quit()
 				path := strings.TrimPrefix(p.Addr, "unix:")
 				require.NoError(t, os.Remove(path))
 				replace(t, path)
@@ -544,11 +532,11 @@ func TestStopTakeOver(t *testing.T) {
 			old.tell()
 			old.awaitRefusal("unix")
 			next := spawn(t, recording, append(options, withAddr(old.Addr))...)
-			next.dialled().quit()
+			next.dialled().Quit()
 			w.mail()
-			w.quit()
+			w.Quit()
 			old.exits()
-			next.session().quit()
+			next.session().Quit()
 			next.stop()
 		})
 	}
@@ -558,7 +546,7 @@ func TestStopTakeOver(t *testing.T) {
 // apart, a connection does.
 func (p *process) dialled() *wire {
 	p.t.Helper()
-	network, target := dialAddr(p.Addr)
+	network, target := dialAddr(p.t, p.Addr)
 	require.Eventually(p.t, func() bool {
 		conn, err := net.Dial(network, target)
 		if err != nil {
@@ -582,7 +570,7 @@ func TestStopWithoutPath(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, idle)
-			p.session().quit()
+			p.session().Quit()
 			remove(t, strings.TrimPrefix(p.Addr, "unix:"))
 			p.tell()
 			p.exits()
@@ -649,17 +637,16 @@ func TestStopFromCallback(t *testing.T) {
 			t.Run(how+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				p := startKind(t, inside, kind, addr(), withArg(how))
-				w := p.session()
-				w.open()
-				w.envelope()
-				w.content()
+				w := p.fragile()
+				w.Negotiate()
+				w.upTo("Segment")
 				if want.replied {
-					_, reply := w.end()
-					assert.Equal(t, packet{Code: 'c'}, reply)
-					w.quit()
+					assert.Equal(t, packets{reply('c')}, w.end())
+					w.Quit()
+					assert.NoError(t, w.Err())
 				} else {
-					w.send('E')
-					w.dies()
+					w.Write('E')
+					w.drain()
 				}
 				p.exits()
 				assert.Equal(t, []string{want.stop}, p.awaitName("stop").Args)
@@ -719,8 +706,8 @@ func TestStopWhileTheMTADoesNotRead(t *testing.T) {
 			t.Parallel()
 			p := start(t, flooding, withArg(how))
 			w := p.session()
-			w.send('E')
-			require.Equal(t, byte('b'), w.reply().Code) // and no more
+			w.Write('E')
+			require.Equal(t, byte('b'), w.Read().Code) // and no more
 			require.NoError(t, p.cmd.Process.Signal(syscall.SIGUSR2))
 			closed := p.awaitName("closed")
 			assert.Equal(t, "true", closed.Args[1])

@@ -4,35 +4,18 @@ package milter_test
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/miltertest"
 )
-
-// packet is what goes over the milter protocol's wire: a command or reply letter, and its data.
-type packet struct {
-	Code byte
-	Data string
-}
-
-func (p packet) String() string { return fmt.Sprintf("%c%q", p.Code, p.Data) }
-
-// wire is the MTA's end of a connection, by hand.
-type wire struct {
-	t          testing.TB
-	conn       net.Conn
-	transcript []string
-}
 
 // allActions and allProtocol are what an MTA of protocol version 6 offers.
 const (
@@ -40,14 +23,171 @@ const (
 	allProtocol = milter.Protocol(0x1fffff)
 )
 
-// dialAddr turns a smfi_setconn address into what package net takes.
-func dialAddr(addr string) (network, target string) {
-	kind, rest, _ := strings.Cut(addr, ":")
-	if kind == "inet" || kind == "inet6" {
-		port, host, _ := strings.Cut(rest, "@")
-		return "tcp", net.JoinHostPort(strings.Trim(host, "[]"), port)
+// wire is the MTA's end of a connection, with what many tests say on it.
+type wire struct {
+	*miltertest.Conn
+	t testing.TB
+}
+
+// mta offers all that protocol version 6 has, and sends no macros by itself.
+func (p *process) mta() miltertest.MTA {
+	return miltertest.MTA{Version: 6, Actions: allActions, Protocol: allProtocol, Timeout: waitLong, T: p.t}
+}
+
+// dial connects as an MTA, which says nothing yet.
+func (p *process) dial(mta miltertest.MTA) *wire {
+	p.t.Helper()
+	c, err := mta.Open(p.Addr)
+	require.NoError(p.t, err)
+	p.t.Cleanup(c.Close)
+	return &wire{c, p.t}
+}
+
+func (p *process) connect() *wire {
+	p.t.Helper()
+	return p.dial(p.mta())
+}
+
+// fragile is connect for a connection that may break: that does not end the test, Err tells of it.
+func (p *process) fragile() *wire {
+	p.t.Helper()
+	mta := p.mta()
+	mta.T = nil
+	return p.dial(mta)
+}
+
+// session connects and negotiates.
+func (p *process) session() *wire {
+	p.t.Helper()
+	return p.offer(allActions, allProtocol)
+}
+
+// offer is session of an MTA that offers this and no more.
+func (p *process) offer(actions milter.Action, protocol milter.Protocol) *wire {
+	p.t.Helper()
+	mta := p.mta()
+	mta.Actions, mta.Protocol = actions, protocol
+	w := p.dial(mta)
+	w.Negotiate()
+	return w
+}
+
+// ordinary are the steps of an ordinary mail.
+var ordinary = []struct {
+	name string
+	take func(w *wire) miltertest.Reply
+}{
+	{"Connect", func(w *wire) miltertest.Reply {
+		return w.Connect("client.example.org", &net.TCPAddr{IP: net.IPv4(192, 0, 2, 10), Port: 40000})
+	}},
+	{"Helo", func(w *wire) miltertest.Reply { return w.Helo("client.example.org") }},
+	{"MailFrom", func(w *wire) miltertest.Reply { return w.MailFrom("<from@example.org>") }},
+	{"RcptTo", func(w *wire) miltertest.Reply { return w.RcptTo("<to@example.com>") }},
+	{"Data", func(w *wire) miltertest.Reply { return w.Data() }},
+	{"Header", func(w *wire) miltertest.Reply { return w.Header("Subject", "test") }},
+	{"EOH", func(w *wire) miltertest.Reply { return w.EOH() }},
+	{"Segment", func(w *wire) miltertest.Reply { return w.Segment("Hello\r\n") }},
+	{"EOM", func(w *wire) miltertest.Reply { return w.EOM().Reply }},
+}
+
+// pass takes the session through the steps of an ordinary mail from first to last, each with the reply "continue".
+func (w *wire) pass(first, last string) {
+	w.t.Helper()
+	passing := false
+	for _, step := range ordinary {
+		passing = passing || step.name == first
+		if passing {
+			w.continues(step.take(w))
+			if step.name == last {
+				return
+			}
+		}
 	}
-	return "unix", rest
+	require.FailNow(w.t, "there are no such steps", "%s to %s", first, last)
+}
+
+// continues requires the reply "continue", to a step that was sent.
+func (w *wire) continues(reply miltertest.Reply) {
+	w.t.Helper()
+	require.Equal(w.t, miltertest.Reply{}, reply, "%v\n%v", w.Err(), w.Transcript())
+}
+
+func (w *wire) upTo(last string) { w.t.Helper(); w.pass("Connect", last) }
+func (w *wire) open()            { w.t.Helper(); w.upTo("Helo") }
+func (w *wire) envelope()        { w.t.Helper(); w.pass("MailFrom", "RcptTo") }
+func (w *wire) content()         { w.t.Helper(); w.pass("Data", "Segment") }
+
+// mail is all of a mail in a session that is open, which the filter lets pass unchanged.
+func (w *wire) mail() {
+	w.t.Helper()
+	w.envelope()
+	w.content()
+	require.Equal(w.t, packets{reply('c')}, w.end(), "%v", w.Err())
+}
+
+// end ends the message, and gives what the filter sends then: its changes, and its reply.
+func (w *wire) end() packets {
+	w.t.Helper()
+	before := len(w.Transcript())
+	w.EOM()
+	return received(w.Transcript()[before:])
+}
+
+// ask sends a packet and reads one.
+func (w *wire) ask(code byte, data ...string) miltertest.Packet {
+	w.t.Helper()
+	w.Write(code, data...)
+	return w.Read()
+}
+
+// last gives the packet that was sent or read last.
+func (w *wire) last() miltertest.Packet {
+	t := w.Transcript()
+	return t[len(t)-1]
+}
+
+// drain reads on a fragile connection until the filter closes it.
+func (w *wire) drain() {
+	w.t.Helper()
+	for w.Err() == nil {
+		w.Read()
+	}
+	require.ErrorIs(w.t, w.Err(), io.EOF)
+}
+
+// packets are a filter's.
+type packets = []miltertest.Packet
+
+// received gives the filter's packets.
+func received(t miltertest.Transcript) (list packets) {
+	for _, p := range t {
+		if !p.Sent {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// reply is a packet of the filter's.
+func reply(code byte, data ...string) miltertest.Packet {
+	return miltertest.Packet{Code: code, Data: strings.Join(data, "")}
+}
+
+// optneg gives the data of a negotiation packet.
+func optneg(version int, actions milter.Action, protocol milter.Protocol) string {
+	b := binary.BigEndian.AppendUint32(nil, uint32(version))
+	b = binary.BigEndian.AppendUint32(b, uint32(actions))
+	return string(binary.BigEndian.AppendUint32(b, uint32(protocol)))
+}
+
+// z joins texts with a NUL behind each.
+func z(texts ...string) string { return strings.Join(texts, "\x00") + "\x00" }
+
+// dialAddr turns a smfi_setconn address into what package net takes.
+func dialAddr(t testing.TB, addr string) (network, target string) {
+	network, target, err := miltertest.ParseAddress(addr)
+	require.NoError(t, err)
+	return network, target
 }
 
 // listening tells whether the kernel would take a connection, from its own tables.
@@ -77,158 +217,4 @@ func listening(network, addr string) bool {
 		}
 	}
 	return false
-}
-
-// connect dials the filter.
-func (p *process) connect() *wire {
-	p.t.Helper()
-	network, addr := dialAddr(p.Addr)
-	conn, err := net.Dial(network, addr)
-	require.NoError(p.t, err)
-	w := &wire{t: p.t, conn: conn}
-	p.t.Cleanup(w.close)
-	return w
-}
-
-// session dials the filter and negotiates version 6 with all that it has.
-func (p *process) session() *wire {
-	p.t.Helper()
-	w := p.connect()
-	w.negotiate(6, allActions, allProtocol)
-	return w
-}
-
-func (w *wire) close() { _ = w.conn.Close() }
-
-// raw writes bytes as they are.
-func (w *wire) raw(data string) {
-	w.t.Helper()
-	_ = w.conn.SetWriteDeadline(time.Now().Add(waitLong))
-	_, err := io.WriteString(w.conn, data)
-	require.NoError(w.t, err)
-}
-
-// send writes a packet of a command and its data, the pieces joined as they are.
-func (w *wire) send(code byte, data ...string) {
-	w.t.Helper()
-	p := packet{code, strings.Join(data, "")}
-	w.transcript = append(w.transcript, "> "+p.String())
-	w.raw(frame(p))
-}
-
-// frame gives a packet's bytes on the wire.
-func frame(p packet) string {
-	return string(append(binary.BigEndian.AppendUint32(nil, uint32(len(p.Data)+1)), p.Code)) + p.Data
-}
-
-// receive reads a packet, or the end of the connection as io.EOF.
-func (w *wire) receive() (packet, error) {
-	_ = w.conn.SetReadDeadline(time.Now().Add(waitLong))
-	head := make([]byte, 5)
-	if _, err := io.ReadFull(w.conn, head); err != nil {
-		w.transcript = append(w.transcript, "< "+err.Error())
-		if errors.Is(err, syscall.ECONNRESET) {
-			err = io.EOF
-		}
-		return packet{}, err
-	}
-	data := make([]byte, binary.BigEndian.Uint32(head)-1)
-	if _, err := io.ReadFull(w.conn, data); err != nil {
-		return packet{}, err
-	}
-	p := packet{head[4], string(data)}
-	w.transcript = append(w.transcript, "< "+p.String())
-	return p, nil
-}
-
-// reply reads a packet, which must come.
-func (w *wire) reply() packet {
-	w.t.Helper()
-	p, err := w.receive()
-	require.NoError(w.t, err, "no reply\n%s", strings.Join(w.transcript, "\n"))
-	return p
-}
-
-// ends requires that the filter closes the connection without another word.
-func (w *wire) ends() {
-	w.t.Helper()
-	p, err := w.receive()
-	require.ErrorIs(w.t, err, io.EOF, "got %v\n%s", p, strings.Join(w.transcript, "\n"))
-}
-
-// ask sends a command and reads one packet.
-func (w *wire) ask(code byte, data ...string) packet {
-	w.t.Helper()
-	w.send(code, data...)
-	return w.reply()
-}
-
-// negotiate offers, and gives the filter's answer.
-func (w *wire) negotiate(version int, actions milter.Action, protocol milter.Protocol) packet {
-	w.t.Helper()
-	return w.ask('O', optneg(version, uint32(actions), uint32(protocol)))
-}
-
-func optneg(version int, actions, protocol uint32) string {
-	b := binary.BigEndian.AppendUint32(nil, uint32(version))
-	b = binary.BigEndian.AppendUint32(b, actions)
-	return string(binary.BigEndian.AppendUint32(b, protocol))
-}
-
-// z joins texts with a NUL behind each.
-func z(texts ...string) string {
-	var b strings.Builder
-	for _, text := range texts {
-		b.WriteString(text)
-		b.WriteByte(0)
-	}
-	return b.String()
-}
-
-// ok sends a command and requires the reply "continue".
-func (w *wire) ok(code byte, data ...string) {
-	w.t.Helper()
-	require.Equal(w.t, packet{Code: 'c'}, w.ask(code, data...), strings.Join(w.transcript, "\n"))
-}
-
-// The steps of an ordinary mail, each with the reply "continue".
-
-func (w *wire) open() {
-	w.t.Helper()
-	w.ok('C', z("client.example.org"), "4", "\x9c\x40", z("192.0.2.10"))
-	w.ok('H', z("client.example.org"))
-}
-
-func (w *wire) envelope() {
-	w.t.Helper()
-	w.ok('M', z("<from@example.org>"))
-	w.ok('R', z("<to@example.com>"))
-}
-
-func (w *wire) content() {
-	w.t.Helper()
-	w.ok('T')
-	w.ok('L', z("Subject", "test"))
-	w.ok('N')
-	w.ok('B', "Hello\r\n")
-}
-
-// end ends the message, and gives the filter's changes and its reply.
-func (w *wire) end() (changes []packet, reply packet) {
-	w.t.Helper()
-	w.send('E')
-	for {
-		p := w.reply()
-		if !strings.ContainsRune("h+-2mibeqp", rune(p.Code)) {
-			return changes, p
-		}
-		changes = append(changes, p)
-	}
-}
-
-// quit ends the session.
-func (w *wire) quit() {
-	w.t.Helper()
-	w.send('Q')
-	w.ends()
 }

@@ -4,7 +4,7 @@ set -euo pipefail
 
 case ${1-} in
 build) packages=(gcc libc6-dev libmilter-dev) ;;
-test) packages=(gcc libc6-dev libmilter-dev dpkg-dev iproute2 patch postfix swaks) ;;
+test) packages=(gcc libc6-dev libmilter-dev dpkg-dev iproute2 m4 patch postfix swaks) ;;
 lint) packages=(gcc libc6-dev libmilter-dev shellcheck) ;;
 *)
 	echo "usage: deps.sh build|test|lint" >&2
@@ -32,16 +32,44 @@ for package in "${packages[@]}"; do
 	status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || true
 	[[ $status == installed ]] || missing+=("$package")
 done
-((${#missing[@]})) || exit 0
+
+# test/sendmail's Sendmail, which cannot be installed beside Postfix, is unpacked.
+sendmail=$(dirname "$0")/../.cache/sendmail
+[[ $1 == test && ! -e $sendmail/unpacked ]] && unpack=true || unpack=
+[[ ${missing[*]-} || $unpack ]] || exit 0
 
 root=()
 ((EUID == 0)) || root=(sudo)
-echo "installing ${missing[*]}"
+install() {
+	echo "installing $*"
+	local log
+	# --no-remove: postfix would take the place of another MTA.
+	if ! log=$("${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq install --no-install-recommends --no-remove --no-upgrade "$@" 2>&1); then
+		echo "$log" >&2
+		return 1
+	fi
+}
+
 "${root[@]}" apt-get -qq update
 if [[ " ${missing[*]} " == *" postfix "* ]]; then
 	# The tests have a configuration of their own: the package needs none, and then starts nothing.
 	echo 'postfix postfix/main_mailer_type select No configuration' | "${root[@]}" debconf-set-selections
 fi
-# --no-remove: postfix would take the place of another MTA.
-"${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-	apt-get -qq install --no-install-recommends --no-remove "${missing[@]}" >/dev/null
+((!${#missing[@]})) || install "${missing[@]}"
+
+if [[ $unpack ]]; then
+	echo "unpacking sendmail-bin and sendmail-cf"
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	(cd "$work" && apt-get -qq -o APT::Sandbox::User=root download sendmail-bin sendmail-cf)
+	# The libraries that it needs; the rest of its dependencies are for an installation.
+	mapfile -t libraries < <(dpkg-deb -f "$work"/sendmail-bin_*.deb Depends | grep -oE '\blib[a-z0-9.+-]+')
+	install "${libraries[@]}"
+	rm -rf "$sendmail"
+	mkdir -p "$sendmail"
+	for package in "$work"/*.deb; do
+		dpkg -x "$package" "$sendmail"
+	done
+	touch "$sendmail/unpacked"
+fi

@@ -33,6 +33,10 @@ pool) flags=(-D_FFR_WORKERS_POOL=1) symbol=mi_start_session ;;
 esac
 if [[ $sanitizer ]]; then
 	flags+=("-fsanitize=$sanitizer" -fno-omit-frame-pointer)
+	# So that ASAN_OPTIONS=halt_on_error=0 can let a program go on.
+	if [[ $sanitizer == address ]]; then
+		flags+=(-fsanitize-recover=address)
+	fi
 fi
 
 out=${1:-$(dirname "$0")/../../.cache/libmilter-$variant${sanitizer:+-$sanitizer}}
@@ -41,7 +45,7 @@ out=$(cd "$out" && pwd)
 library=$out/libmilter.so.1.0.1
 
 version=$(dpkg-query -W -f '${source:Version}' libmilter-dev) || die "libmilter-dev is not installed: make deps"
-built_from="$version $variant $sanitizer"
+built_from="$version $variant ${flags[*]}"
 if [[ -e $library && $(cat "$out/built-from" 2>/dev/null) == "$built_from" ]]; then
 	echo "$out"
 	exit

@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/libmilter/go-libmilter/test/harness"
 )
 
 const sinkHead = `X-Client-Addr: local
@@ -34,8 +36,8 @@ func TestParseMail(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			mail, err := parseMail(sinkHead + tt.mail + "\n")
 			require.NoError(t, err)
-			assert.Equal(t, Path{Address: "a@example.com", Args: []string{"SIZE=12", "BODY=8BITMIME"}}, mail.From)
-			assert.Equal(t, []Path{
+			assert.Equal(t, harness.Path{Address: "a@example.com", Args: []string{"SIZE=12", "BODY=8BITMIME"}}, mail.From)
+			assert.Equal(t, []harness.Path{
 				{Address: "b@example.org", Args: []string{"ORCPT=rfc822;b@example.org"}},
 				{Address: `"c > d"@example.org`},
 			}, mail.Rcpts)
@@ -55,25 +57,6 @@ func TestParseMailErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := parseMail(tt.dump)
 			require.EqualError(t, err, tt.message)
-		})
-	}
-}
-
-func TestParsePath(t *testing.T) {
-	tests := []struct {
-		text string
-		want Path
-	}{
-		{"<>", Path{}},
-		{"<> SIZE=1", Path{Args: []string{"SIZE=1"}}},
-		{"<a@example.org>", Path{Address: "a@example.org"}},
-		{`<"a \" > b"@example.org> X=<1>`, Path{Address: `"a \" > b"@example.org`, Args: []string{"X=<1>"}}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.text, func(t *testing.T) {
-			got, err := parsePath(tt.text)
-			require.NoError(t, err)
-			assert.Equal(t, tt.want, got)
 		})
 	}
 }

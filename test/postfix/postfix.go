@@ -20,14 +20,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/libmilter/go-libmilter/test/harness"
 )
 
-const (
-	patience     = 30 * time.Second      // for anything that is waited for
-	pollInterval = 10 * time.Millisecond // between two looks
-	tailLines    = 60                    // of the mail log, shown when a test fails
-)
+const tailLines = 60 // of the mail log, shown when a test fails
 
 // Config is what a test may say about its Postfix. The zero value has no milters.
 type Config struct {
@@ -54,7 +51,7 @@ type Server struct {
 // the mail log is shown.
 func Start(t testing.TB, cfg Config) *Server {
 	t.Helper()
-	requireRoot(t)
+	harness.RequireRoot(t, "Postfix")
 	requirePrograms(t)
 	s := prepare(t, cfg)
 	s.startPostfix()
@@ -76,28 +73,7 @@ func prepare(t testing.TB, cfg Config) *Server {
 // ends.
 func TempDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "postfix-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for parent := dir; parent != filepath.Dir(parent); parent = filepath.Dir(parent) {
-		info, err := os.Stat(parent)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode().Perm()&0o001 == 0 {
-			t.Fatalf("%s has mode %v: user postfix cannot enter it; set TMPDIR to another folder", parent, info.Mode())
-		}
-	}
-	return dir
+	return harness.TempDir(t, "postfix-")
 }
 
 // Addr is where smtpd listens, as "127.0.0.1:port".
@@ -122,11 +98,7 @@ func (s *Server) Held() []string {
 // appear.
 func (s *Server) Log() string {
 	s.t.Helper()
-	log, err := os.ReadFile(s.path("maillog"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.t.Fatal(err)
-	}
-	return string(log)
+	return harness.ReadLog(s.t, s.path("maillog"))
 }
 
 // WaitLog waits until text stands in the mail log.
@@ -172,28 +144,16 @@ func (s *Server) path(elem ...string) string {
 // wait returns when done says true, and fails the test when it does not within patience.
 func (s *Server) wait(what string, done func() bool) {
 	s.t.Helper()
-	if !poll(done) {
-		s.t.Fatalf("no %s within %v", what, patience)
+	if !harness.Poll(done) {
+		s.t.Fatalf("no %s within %v", what, harness.Patience)
 	}
-}
-
-// poll says whether done came true within patience.
-func poll(done func() bool) bool {
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(pollInterval) {
-		if time.Now().After(deadline) {
-			return false
-		}
-	}
-	return true
 }
 
 // showLog shows the end of the mail log of a failed test.
 func (s *Server) showLog() {
-	if !s.t.Failed() {
-		return
+	if s.t.Failed() {
+		s.t.Logf("the end of the mail log:\n%s", harness.LastLines(s.Log(), tailLines))
 	}
-	lines := strings.SplitAfter(s.Log(), "\n")
-	s.t.Logf("the end of the mail log:\n%s", strings.Join(lines[max(0, len(lines)-tailLines):], ""))
 }
 
 // programs are what the package runs, and the Debian package of each.
@@ -209,25 +169,7 @@ func requirePrograms(t testing.TB) {
 	t.Helper()
 	for _, program := range programs {
 		if _, err := exec.LookPath(program.name); err != nil {
-			giveUp(t, program.name+" is not in PATH: install the Debian package "+program.debian)
+			harness.GiveUp(t, program.name+" is not in PATH: install the Debian package "+program.debian)
 		}
-	}
-}
-
-// requireRoot gives the test up when it does not run as root.
-func requireRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		giveUp(t, "Postfix is started as root: run this test as root")
-	}
-}
-
-// giveUp ends a test that cannot run here: it is skipped, but fails in CI, where it must run.
-func giveUp(t testing.TB, reason string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
-	} else {
-		t.Skip(reason)
 	}
 }

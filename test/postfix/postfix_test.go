@@ -2,17 +2,16 @@ package postfix_test
 
 import (
 	"fmt"
-	"net"
 	"net/smtp"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/d--j/go-milter"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/libmilter/go-libmilter/test/harness"
 	"github.com/libmilter/go-libmilter/test/postfix"
 )
 
@@ -38,8 +37,8 @@ func TestDeliveredAsSent(t *testing.T) {
 	require.NoError(t, smtp.SendMail(s.Addr(), nil, "sender@example.com", []string{"one@example.org", "two@example.net"}, []byte(sentMail)))
 
 	mail := s.WaitDelivered(1)[0]
-	assert.Equal(t, postfix.Path{Address: "sender@example.com", Args: []string{"BODY=8BITMIME"}}, mail.From)
-	assert.ElementsMatch(t, []postfix.Path{
+	assert.Equal(t, harness.Path{Address: "sender@example.com", Args: []string{"BODY=8BITMIME"}}, mail.From)
+	assert.ElementsMatch(t, []harness.Path{
 		{Address: "one@example.org", Args: []string{"ORCPT=rfc822;one@example.org"}},
 		{Address: "two@example.net", Args: []string{"ORCPT=rfc822;two@example.net"}},
 	}, mail.Rcpts)
@@ -139,58 +138,19 @@ func TestMilter(t *testing.T) {
 	}
 }
 
-// testMilter adds a header to each mail, and does with a mail what its sender's name says.
-type testMilter struct {
-	milter.NoOpMilter
-	from string
-}
-
-func (m *testMilter) MailFrom(from, _ string, _ milter.Modifier) (*milter.Response, error) {
-	m.from = from
-	return milter.RespContinue, nil
-}
-
-func (m *testMilter) EndOfMessage(mod milter.Modifier) (*milter.Response, error) {
-	switch m.from {
-	case "reject@example.com":
-		return milter.RejectWithCodeAndReason(550, "5.7.1 first line\nsecond line")
-	case "hold@example.com":
-		return milter.RespAccept, mod.Quarantine("looks odd")
-	default:
-		return milter.RespAccept, mod.AddHeader("X-Filtered", "yes")
-	}
-}
-
-// startMilter serves testMilter until the test ends, and returns its address as Postfix writes it.
+// startMilter starts a milter and returns its address as Postfix writes it.
 func startMilter(t *testing.T, network string) string {
 	t.Helper()
-	addr := "127.0.0.1:0"
-	if network == "unix" {
-		addr = filepath.Join(postfix.TempDir(t), "milter.sock")
-	}
-	l, err := net.Listen(network, addr)
-	require.NoError(t, err)
+	addr := harness.StartMilter(t, network).String()
 	if network == "unix" {
 		require.NoError(t, os.Chmod(addr, 0o666))
-	}
-	server := milter.NewServer(
-		milter.WithMilter(func() milter.Milter { return &testMilter{} }),
-		milter.WithActions(milter.OptAddHeader|milter.OptQuarantine),
-	)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		assert.NoError(t, server.Close())
-		assert.NoError(t, <-served)
-	})
-	if network == "unix" {
 		return "unix:" + addr
 	}
-	return "inet:" + l.Addr().String()
+	return "inet:" + addr
 }
 
 // addresses returns the addresses of paths.
-func addresses(paths []postfix.Path) []string {
+func addresses(paths []harness.Path) []string {
 	list := make([]string, len(paths))
 	for i, path := range paths {
 		list[i] = path.Address

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/libmilter/go-libmilter/test/harness"
 )
 
 // startAttempts bounds how often Postfix is started when somebody else took its port first.
@@ -59,11 +60,11 @@ func (s *Server) stopPostfix() {
 	if out, err := s.postfix("abort"); err != nil && !gone() {
 		s.t.Errorf("postfix abort: %v\n%s", err, out)
 	}
-	if poll(gone) {
+	if harness.Poll(gone) {
 		return
 	}
-	s.t.Errorf("Postfix does not stop within %v: it is killed", patience)
-	if err := syscall.Kill(-master, syscall.SIGKILL); err != nil || !poll(gone) {
+	s.t.Errorf("Postfix does not stop within %v: it is killed", harness.Patience)
+	if err := syscall.Kill(-master, syscall.SIGKILL); err != nil || !harness.Poll(gone) {
 		s.t.Errorf("Postfix cannot be killed: process group %d, error %v", master, err)
 	}
 }
@@ -108,36 +109,16 @@ func (s *Server) startSink() {
 	})
 }
 
-// guardScript waits for a line on its standard input. When that ends without one, the test process has died with nothing
-// cleaned up, by its -timeout or by a signal: the script then removes the server in its place. $1 is the server's folder, $2
-// the sink.
-const guardScript = `
-read -r done && exit
+// removal is what the guard does before it removes the server's folder $1: it ends the sink $2 and Postfix.
+const removal = `
 kill "$2"
 read -r master <"$1/queue/pid/master.pid" && kill -s KILL -- "-$master"
-rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 `
 
-// startGuard starts the guard, in a process group of its own: what ends the test process from a terminal must not end it.
+// startGuard has the server removed even when the test process dies before its cleanups run.
 func (s *Server) startGuard() {
 	s.t.Helper()
-	guard := exec.Command("sh", "-c", guardScript, "guard", s.dir, strconv.Itoa(s.sink.Process.Pid))
-	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdin, err := guard.StdinPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := guard.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() {
-		if _, err := io.WriteString(stdin, "done\n"); err != nil {
-			s.t.Error(err)
-		}
-		if err := guard.Wait(); err != nil {
-			s.t.Error(err)
-		}
-	})
+	harness.StartGuard(s.t, s.dir, removal, strconv.Itoa(s.sink.Process.Pid))
 }
 
 // groupLives says whether a process of the group still runs. A zombie does not: in a container whose first process reaps

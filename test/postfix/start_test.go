@@ -9,10 +9,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/libmilter/go-libmilter/test/harness"
 )
 
 func TestPortTaken(t *testing.T) {
-	requireRoot(t)
+	harness.RequireRoot(t, "Postfix")
 	requirePrograms(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -28,7 +30,7 @@ func TestPortTaken(t *testing.T) {
 
 // TestLinkedTempDir has the sink's files under two names: the sink must not be seen to have closed what it has open.
 func TestLinkedTempDir(t *testing.T) {
-	requireRoot(t)
+	harness.RequireRoot(t, "Postfix")
 	requirePrograms(t)
 	link := filepath.Join(TempDir(t), "link")
 	require.NoError(t, os.Symlink(TempDir(t), link))
@@ -48,56 +50,20 @@ func TestLinkedTempDir(t *testing.T) {
 
 	_, err = fmt.Fprintf(conn, "RCPT TO:<b@example.org>\r\nDATA\r\nA: 1\r\n\r\nbody\r\n.\r\n")
 	require.NoError(t, err)
-	assert.Equal(t, []Mail{{
-		From:   Path{Address: "a@example.com"},
-		Rcpts:  []Path{{Address: "b@example.org"}},
+	assert.Equal(t, []harness.Mail{{
+		From:   harness.Path{Address: "a@example.com"},
+		Rcpts:  []harness.Path{{Address: "b@example.org"}},
 		Header: []string{"A: 1"},
 		Body:   []byte("body\n"),
 	}}, s.WaitDelivered(1))
 }
 
-func TestClosedTempDir(t *testing.T) {
-	closed := t.TempDir()
-	require.NoError(t, os.Chmod(closed, 0o700))
-	t.Setenv("TMPDIR", closed)
-	v := &verdict{TB: t}
-	TempDir(v)
-	require.NotEmpty(t, v.failed)
-	assert.Contains(t, v.failed[0], closed+" has mode drwx------: user postfix cannot enter it")
-}
-
 func TestMissingPrograms(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	want := []string{
+	harness.AssertGivesUp(t, []string{
 		"postfix is not in PATH: install the Debian package postfix",
 		"smtp-sink is not in PATH: install the Debian package postfix",
 		"smtp-source is not in PATH: install the Debian package postfix",
 		"swaks is not in PATH: install the Debian package swaks",
-	}
-	t.Run("CI", func(t *testing.T) {
-		t.Setenv("CI", "true")
-		v := &verdict{TB: t}
-		requirePrograms(v)
-		assert.Equal(t, want, v.failed)
-		assert.Empty(t, v.skipped)
-	})
-	t.Run("not CI", func(t *testing.T) {
-		t.Setenv("CI", "")
-		v := &verdict{TB: t}
-		requirePrograms(v)
-		assert.Equal(t, want, v.skipped)
-		assert.Empty(t, v.failed)
-	})
+	}, requirePrograms)
 }
-
-// verdict notes what ends a test, and lets it go on.
-type verdict struct {
-	testing.TB
-	failed, skipped []string
-}
-
-func (v *verdict) Fatal(args ...any) { v.failed = append(v.failed, fmt.Sprint(args...)) }
-
-func (v *verdict) Fatalf(format string, args ...any) { v.Fatal(fmt.Sprintf(format, args...)) }
-
-func (v *verdict) Skip(args ...any) { v.skipped = append(v.skipped, fmt.Sprint(args...)) }

@@ -1,0 +1,7 @@
+package harness
+
+import "testing"
+
+func TestGiveUp(t *testing.T) {
+	AssertGivesUp(t, []string{"a reason"}, func(t testing.TB) { GiveUp(t, "a reason") })
+}
