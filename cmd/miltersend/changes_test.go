@@ -7,20 +7,17 @@ import (
 
 	"github.com/d--j/go-milter"
 	"github.com/stretchr/testify/assert"
+
+	"github.com/libmilter/go-libmilter/miltertest"
 )
 
 func TestChanges(t *testing.T) {
 	f := &fakeFilter{change: func(m milter.Modifier) error {
 		return errors.Join(
 			m.Progress(),
-			m.AddHeader("X-Added", "one\n\ttwo"),
-			m.InsertHeader(0, "X-First", "\x1b[31mred"),
-			m.InsertHeader(2, "X-Third", "3"),
-			m.InsertHeader(99, "X-Last", "9"),
-			m.ChangeHeader(2, "received", "changed"),
+			m.AddHeader("X-Added", "one\n\ttwo\x1b[31m"),
+			m.InsertHeader(0, "X-First", "1"),
 			m.ChangeHeader(1, "Subject", ""),
-			m.ChangeHeader(7, "Subject", "new"),
-			m.ChangeHeader(7, "Nothing", ""),
 			m.ChangeFrom("new@example.org", "SIZE=1"),
 			m.AddRecipient("added@example.org", ""),
 			m.AddRecipient("par@example.org", "NOTIFY=NEVER"),
@@ -28,41 +25,59 @@ func TestChanges(t *testing.T) {
 			m.ReplaceBody(strings.NewReader(strings.Repeat("x", 100000))),
 		)
 	}}
-	mail := "Received: 1\nReceived: 2\nSubject: old\nTo: b@example.org\n\nhello\n"
-	got := sendMail(mail, f.serve(t), "-show", "-from", "<a@example.org>")
+	got := sendMail("To: b@example.org\n\nhello\n", f.serve(t), "-from", "<a@example.org>")
 	assert.Zero(t, got.status, got.stderr)
-	_, got.stdout, _ = strings.Cut(got.stdout, "END OF MESSAGE")
-	assert.Equal(t, ` -> accept
-  add header X-Added: one\n\ttwo
-  insert header at 0 X-First: \x1b[31mred
-  insert header at 2 X-Third: 3
-  insert header at 99 X-Last: 9
-  change header 2 received: changed
-  delete header 1 Subject
-  change header 7 Subject: new
-  delete header 7 Nothing
-  change sender to <new@example.org> SIZE=1
-  add recipient <added@example.org>
-  add recipient <par@example.org> NOTIFY=NEVER
-  delete recipient <b@example.org>
-  replace body with 100000 bytes
-QUIT
-VERDICT accept
+	_, got.stdout, _ = strings.Cut(got.stdout, "\nEOM ")
+	head, diff, _ := strings.Cut(got.stdout, "\n\n")
+	assert.Equal(t, `-> SMFIS_ACCEPT
+  progress reports: 1
+  AddHeader("X-Added", "one\n\ttwo\x1b[31m")
+  InsertHeader(0, "X-First", "1")
+  ChangeHeader("Subject", 1, "")
+  ChangeFrom("<new@example.org>", "SIZE=1")
+  AddRcpt("<added@example.org>")
+  AddRcptPar("<par@example.org>", "NOTIFY=NEVER")
+  DelRcpt("<b@example.org>")
+  ReplaceBody(100000 bytes)
+Quit
+VERDICT accept`, head)
+	assert.Contains(t, diff, `--- sent
++++ held
+@@ `)
+	assert.Contains(t, diff, `-MAIL FROM:<a@example.org>
+-RCPT TO:<b@example.org>
++MAIL FROM:<new@example.org> SIZE=1
++RCPT TO:<added@example.org>
++RCPT TO:<par@example.org> NOTIFY=NEVER
+`)
+	assert.Contains(t, diff, "\n+X-Added: one\n+\ttwo\\x1b[31m\n")
+	assert.True(t, strings.HasSuffix(diff, "\nbody replaced: 100000 bytes instead of 7\n"), diff)
+}
 
-MAIL FROM:<new@example.org> SIZE=1
-RCPT TO:<added@example.org>
-RCPT TO:<par@example.org> NOTIFY=NEVER
-
-X-First: \x1b[31mred
-Received: 1
-X-Third: 3
-received: changed
-To: b@example.org
-X-Added: one
-	two
-X-Last: 9
-Subject: new
-`, got.stdout)
+func TestDiffOfSmallChange(t *testing.T) {
+	f := &fakeFilter{change: func(m milter.Modifier) error {
+		return errors.Join(m.AddHeader("X-Added", "one"), m.ReplaceBody(strings.NewReader("hello\r\nthere\r\n")))
+	}}
+	for _, opt := range []milter.OptProtocol{0, milter.OptHeaderLeadingSpace} {
+		got := sendMail("A: 1\n\nhello\n", f.serve(t, milter.WithProtocol(opt)))
+		assert.Zero(t, got.status, got.stderr)
+		_, diff, _ := strings.Cut(got.stdout, "VERDICT accept\n\n")
+		added := "X-Added: one"
+		if opt != 0 {
+			added = "X-Added:one" // a filter that negotiates the leading space sends it
+		}
+		assert.Equal(t, `--- sent
++++ held
+@@ -2,5 +2,7 @@
+ RCPT TO:<recipient@example.com>
+ 
+ A: 1
++`+added+`
+ 
+ hello
++there
+`, diff)
+	}
 }
 
 func TestQuarantine(t *testing.T) {
@@ -72,8 +87,8 @@ func TestQuarantine(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"accept", milter.RespAccept, 13, "VERDICT quarantine\n"},
-		{"continue", milter.RespContinue, 13, "VERDICT quarantine\n"},
+		{"accept", milter.RespAccept, 13, "VERDICT quarantine looks odd\n\nno changes\n"},
+		{"continue", milter.RespContinue, 13, "VERDICT quarantine looks odd\n\nno changes\n"},
 		{"reject", milter.RespReject, 10, "VERDICT reject\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,35 +98,72 @@ func TestQuarantine(t *testing.T) {
 			}
 			got := sendMail(smallMail, f.serve(t))
 			assert.Equal(t, tt.status, got.status, got.stderr)
-			assert.Contains(t, got.stdout, "  quarantine: looks odd\nQUIT\n"+tt.want)
+			assert.True(t, strings.HasSuffix(got.stdout, "  Quarantine(\"looks odd\")\nQuit\n"+tt.want), got.stdout)
 		})
 	}
 }
 
-func TestShowLeadingSpace(t *testing.T) {
-	f := &fakeFilter{change: func(m milter.Modifier) error { return m.AddHeader("X-Added", " one") }}
-	got := sendMail("A: 1\n\n", f.serve(t, milter.WithProtocol(milter.OptHeaderLeadingSpace)), "-show")
-	assert.Zero(t, got.status, got.stderr)
-	assert.True(t, strings.HasSuffix(got.stdout, "\n\nA: 1\nX-Added: one\n"), got.stdout)
-}
-
-func TestShowOnlyWhatIsDelivered(t *testing.T) {
-	for reply, shown := range map[*milter.Response]bool{milter.RespAccept: true, milter.RespReject: false, milter.RespDiscard: false} {
-		f := &fakeFilter{replies: map[string]*milter.Response{"data": reply}}
-		got := sendMail(smallMail, f.serve(t), "-show")
-		assert.Equal(t, shown, strings.Contains(got.stdout, "\n\nMAIL FROM:<a@example.org>\nRCPT TO:<b@example.org>\n\nFrom: a@example.org\n"), got.stdout)
+func TestShow(t *testing.T) {
+	const mail = "\n\nMAIL FROM:<a@example.org>\nRCPT TO:<b@example.org>\n\nFrom: a@example.org\nTo: b@example.org\n" +
+		"Subject: one\n\ttwo \\xe4\nX-Added: one\n\n"
+	for _, tt := range []struct {
+		name, body, want string
+		reply            *milter.Response
+	}{
+		{"accepted", "a\r\n\x1b\tb\nc\r\n", "VERDICT accept" + mail + "a\n\\x1b\tb\\nc\n", milter.RespAccept},
+		{"binary", "a\x00b", "VERDICT accept" + mail + "(a body of 3 bytes that are no text)\n", milter.RespAccept},
+		{"rejected", "a", "VERDICT reject\n", milter.RespReject},
+		{"discarded", "a", "VERDICT discard\n", milter.RespDiscard},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &fakeFilter{replies: map[string]*milter.Response{"eom": tt.reply}, change: func(m milter.Modifier) error {
+				return errors.Join(m.AddHeader("X-Added", "one"), m.ReplaceBody(strings.NewReader(tt.body)))
+			}}
+			got := sendMail(smallMail, f.serve(t), "-show")
+			assert.True(t, strings.HasSuffix(got.stdout, tt.want), got.stdout)
+		})
 	}
 }
 
-func TestVisible(t *testing.T) {
-	for in, want := range map[string]string{
-		`plain "quoted" text`: `plain "quoted" text`,
-		`back\slash \"`:       `back\\slash \\"`,
-		"\x1b]0;t\x07":        `\x1b]0;t\a`,
-		"\r\n\t\x00\x7f":      `\r\n\t\x00\x7f`,
-		"\u009b31m \u202e":    `\u009b31m \u202e`,
-		"käse \xe4":           `käse \xe4`,
+func TestDiff(t *testing.T) {
+	mail := func(body string) *miltertest.Result {
+		return &miltertest.Result{From: "<a@example.org>", Header: miltertest.Header{{Name: "A", Value: "1"}}, Body: body}
+	}
+	lines := func(text string, n int) string { return strings.Repeat(text+"\r\n", n) }
+	long := lines("one", 10000)
+	for _, tt := range []struct{ name, sent, held, want string }{
+		{"none", "one\r\n", "one\r\n", "no changes\n"},
+		{"none, binary", "\x00", "\x00", "no changes\n"},
+		{"line", "one\r\ntwo\r\n", "one\r\nthree\r\n", "@@ -3,4 +3,4 @@\n A: 1\n \n one\n-two\n+three\n"},
+		{"line end", "one\r\n", "one\n", "@@ -2,4 +2,4 @@\n \n A: 1\n \n-one\n+one\\n\n\\ No newline at end of file\n"},
+		{"escaped", "one\r\n", "\x1b]0;\x07\xff\u202e\r\n", "-one\n+\\x1b]0;\\a\\xff\\u202e\n"},
+		{"binary", "one\r\n", "a\x00\r\n", "body replaced: 4 bytes instead of 5\n"},
+		{"from binary", "a\x00\r\n", "one\r\n", "body replaced: 5 bytes instead of 4\n"},
+		{"same length", "a\x00", "b\x00", "body replaced: 2 bytes instead of 2\n"},
+		{"long", "one\r\n", long, "body replaced: 50000 bytes instead of 5\n"},
+		{"line of a long one", long, long[:20000] + "two\r\n" + long[20000:], "\n one\n+two\n one\n"},
+		{"long line", "one\r\n", strings.Repeat("x", maxDiff), "body replaced: 16384 bytes instead of 5\n"},
 	} {
-		assert.Equal(t, want, visible(in))
+		t.Run(tt.name, func(t *testing.T) {
+			got := diff(mail(tt.sent), mail(tt.held))
+			assert.Contains(t, got, tt.want)
+			assert.Less(t, len(got), maxDiff+100)
+			assert.Equal(t, strings.HasPrefix(tt.want, "body"), strings.HasPrefix(got, "body"), got)
+		})
+	}
+}
+
+func TestDiffBesideBinaryBody(t *testing.T) {
+	sent := &miltertest.Result{From: "<a@example.org>", Body: "\x00" + strings.Repeat("x", 100000)}
+	held := &miltertest.Result{From: "<b@example.org>", Body: sent.Body}
+	assert.Equal(t, "--- sent\n+++ held\n@@ -1,3 +1,3 @@\n-MAIL FROM:<a@example.org>\n+MAIL FROM:<b@example.org>\n \n \n", diff(sent, held))
+}
+
+// A diff shows what the filter has changed, not what the MTA does to a mail by itself.
+func TestDiffOfWhatTheMTADrops(t *testing.T) {
+	for _, mta := range []string{"postfix", "sendmail"} {
+		f := &fakeFilter{}
+		got := sendMail("Return-Path: <a@example.org>\nTo: b@example.org\nBcc: c@example.org\nContent-Length: 6\n\nhello\n", f.serve(t), "-mta", mta)
+		assert.True(t, strings.HasSuffix(got.stdout, "\nVERDICT accept\n\nno changes\n"), got.stdout)
 	}
 }

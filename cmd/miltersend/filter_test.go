@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/d--j/go-milter"
@@ -27,7 +28,7 @@ type fakeFilter struct {
 	breaks  string                                      // the step at which it closes the connection
 	change  func(m milter.Modifier) error               // at end of message
 	macros  func(m milter.Modifier, step string) string // recorded with each step
-	aborted chan struct{}
+	aborted chan struct{}                               // has room for one
 
 	mu     sync.Mutex
 	events []string
@@ -97,7 +98,7 @@ func (f *fakeFilter) EndOfMessage(m milter.Modifier) (*milter.Response, error) {
 
 func (f *fakeFilter) Abort(milter.Modifier) error {
 	if f.aborted != nil {
-		close(f.aborted)
+		f.aborted <- struct{}{}
 	}
 	return nil
 }
@@ -105,19 +106,22 @@ func (f *fakeFilter) Abort(milter.Modifier) error {
 // serve runs the filter until the test ends and returns its address.
 func (f *fakeFilter) serve(t *testing.T, opts ...milter.Option) string {
 	t.Helper()
-	opts = append([]milter.Option{
+	listener, addr := listen(t)
+	f.serveOn(t, listener, opts...)
+	return addr
+}
+
+func (f *fakeFilter) serveOn(t *testing.T, listener net.Listener, opts ...milter.Option) {
+	server := milter.NewServer(append([]milter.Option{
 		milter.WithMilter(func() milter.Milter { return f }),
 		milter.WithActions(milter.AllClientSupportedActionMasks),
-	}, opts...)
-	listener, addr := listen(t)
-	server := milter.NewServer(opts...)
+	}, opts...)...)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {
 		_ = server.Close()
 		<-done
 	})
-	return addr
 }
 
 func listen(t *testing.T) (net.Listener, string) {
@@ -128,23 +132,37 @@ func listen(t *testing.T) (net.Listener, string) {
 	return listener, "unix:" + path
 }
 
-// serveRaw accepts one connection for a filter that is written out in bytes.
+// serveRaw runs a filter that is written out in bytes, for one connection.
 func serveRaw(t *testing.T, filter func(conn net.Conn)) string {
 	t.Helper()
-	listener, addr := listen(t)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		conn, err := listener.Accept()
-		if err != nil {
-			return
+	var used atomic.Bool
+	return serveEach(t, func(conn net.Conn) {
+		if !used.Swap(true) {
+			filter(conn)
 		}
-		defer conn.Close()
-		filter(conn)
-	}()
+	})
+}
+
+// serveEach runs such a filter for each connection, until the test ends.
+func serveEach(t *testing.T, filter func(conn net.Conn)) string {
+	t.Helper()
+	listener, addr := listen(t)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				filter(conn)
+			})
+		}
+	})
 	t.Cleanup(func() {
 		_ = listener.Close()
-		<-done
+		all.Wait()
 	})
 	return addr
 }
@@ -166,21 +184,21 @@ func packet(data string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...)
 }
 
-// offer is the answer to the negotiation of a filter of version 6 that asks for nothing.
-var offer = packet("O\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00")
+// asksNothing is the answer to the negotiation of a filter of version 6 that asks for nothing.
+var asksNothing = packet("O\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00")
 
-// result is what a run of the command left behind.
-type result struct {
+// left is what a run of the command left behind.
+type left struct {
 	status         int
 	stdout, stderr string
 }
 
 // sendMail runs the command with the mail on standard input.
-func sendMail(mail, addr string, args ...string) result {
+func sendMail(mail, addr string, args ...string) left {
 	var stdout, stderr bytes.Buffer
 	args = append([]string{"-addr", addr}, args...)
 	status := run(args, strings.NewReader(mail), &stdout, &stderr)
-	return result{status, stdout.String(), stderr.String()}
+	return left{status, stdout.String(), stderr.String()}
 }
 
 // reply is a filter's SMTP reply.

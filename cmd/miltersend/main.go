@@ -1,32 +1,44 @@
-// Miltersend is a small MTA as a command. It takes one mail through a whole SMTP conversation with a milter and prints
-// each step, the filter's reply and every change that the filter asked for. Run it with -help for its flags and its
-// exit statuses.
+// Miltersend is a small MTA as a command, package miltertest on the command line. It takes a mail through a whole SMTP
+// conversation with a milter and prints each step with the filter's reply, the changes that the filter asked for, the verdict,
+// and what has become of the mail as a diff. Run it with -help for its flags and its exit statuses.
+//
+// # JSON
+//
+// With -json it prints one JSON object for each mail, on a line of its own. A text that is not valid UTF-8 is in it as
+// {"base64": "…"} instead of a string, wherever the text is a mail's or a filter's.
+//
+//	negotiated  version, actions, protocol: the protocol version, and lists of SMFIF_* and SMFIP_* names
+//	steps       the conversation: name, text, status (SMFIS_*), code, xcode and lines of the SMTP reply; unsent is
+//	            true for a step that the filter was spared
+//	verdict     accept, reject, tempfail, discard or quarantine
+//	step        the name of the step that decided
+//	reply       the reply that decided: status, code, xcode, lines
+//	changes     the filter's calls, in order: op (AddHeader, …), index, name, value, args; bytes for ReplaceBody
+//	from        the sender after the changes, "<a@example.org> SIZE=100"; this and the next three if the mail is taken
+//	rcpts       the recipients
+//	header      the fields, in order: name, value; lines of a folded value are parted by LF
+//	body        the body, its lines ended by CRLF
+//	quarantine  the reason, if the mail is held back
+//	progress    how often the filter has reported progress
+//	ms          milliseconds from connecting to the verdict
+//	transcript  the packets of both sides, in words
+//	error       step, message and, where there is one, a hint; if the filter broke off, there is no verdict
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/d--j/go-milter"
-)
-
-// The exit statuses that are no verdict of the filter.
-const (
-	exitError = 1
-	exitUsage = 2
 )
 
 func main() {
-	milter.LogWarning = func(format string, args ...any) {
-		complain(os.Stderr, fmt.Errorf(format, args...))
-	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the command without its process: it returns the exit status.
+// run is the command without its process: it gives the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	opt, err := parseOptions(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -34,40 +46,42 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if err != nil {
-		complain(stderr, err)
-		fmt.Fprintln(stderr, "Run miltersend -help for the usage.")
+		complain(stderr, err, "Run miltersend -help for the usage.")
 		return exitUsage
 	}
-	v, err := send(opt, stdin, stdout)
-	if err != nil {
-		complain(stderr, err)
+	if err := opt.readMail(stdin); err != nil {
+		complain(stderr, err, "")
 		return exitError
 	}
-	return v.kind.exitStatus()
+	switch {
+	case opt.mails > 1:
+		return sendMany(context.Background(), opt, stdout, stderr)
+	case opt.json:
+		o := (&session{opt: opt}).send(true)
+		writeJSON(stdout, opt, o)
+		return o.exitStatus()
+	}
+	return sendOne(opt, stdout, stderr)
 }
 
-// send reads the mail and hands it to the filter.
-func send(opt *options, stdin io.Reader, stdout io.Writer) (verdict, error) {
-	raw, err := readFile(opt.file, stdin)
-	if err != nil {
-		return verdict{}, err
+// sendOne sends the mail and tells of it as it goes.
+func sendOne(opt *options, stdout, stderr io.Writer) int {
+	p := &printer{stdout}
+	o := (&session{opt: opt, out: p}).send(true)
+	if o.result != nil {
+		p.verdict(o)
+		p.mail(opt, o.result)
 	}
-	msg, err := parseMessage(raw)
-	if err != nil {
-		return verdict{}, err
+	if o.err != nil {
+		complain(stderr, o.err, hint(opt, o.err))
 	}
-	opt.completeEnvelope(msg)
-	return converse(opt, msg, &printer{stdout})
+	return o.exitStatus()
 }
 
-func readFile(name string, stdin io.Reader) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(stdin)
+// complain prints an error, and what to do about it if there is something.
+func complain(w io.Writer, err error, advice string) {
+	fmt.Fprintf(w, "miltersend: %s\n", visibleError(err))
+	if advice != "" {
+		fmt.Fprintln(w, "  "+visible(advice))
 	}
-	return os.ReadFile(name)
-}
-
-// complain prints an error, which may hold the filter's bytes.
-func complain(w io.Writer, err error) {
-	fmt.Fprintf(w, "miltersend: %s\n", visible(err.Error()))
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,146 +12,39 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFilterClosesConnection(t *testing.T) {
-	for step, name := range map[string]string{
-		"connect": "CONNECT", "helo": "HELO", "mail": "MAIL FROM:<a@example.org>", "rcpt": "RCPT TO:<b@example.org>",
-		"data": "DATA", "header": "HEADER From", "eoh": "END OF HEADER", "body": "BODY", "eom": "END OF MESSAGE",
-	} {
-		t.Run(step, func(t *testing.T) {
-			f := &fakeFilter{breaks: step}
-			got := sendMail(smallMail, f.serve(t))
-			assert.Equal(t, exitError, got.status)
-			assert.True(t, strings.HasPrefix(got.stderr, "miltersend: "+name+": "), got.stderr)
-			assert.Contains(t, got.stderr, "the filter closed the connection")
-			assert.NotContains(t, got.stdout, "VERDICT")
-		})
-	}
-}
-
-func TestFilterBreaksProtocol(t *testing.T) {
-	silence := func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
-	answer := func(answers ...[]byte) func(net.Conn) {
-		return func(conn net.Conn) {
-			readPackets(conn, 'O')
-			_, _ = conn.Write(bytes.Join(answers, nil))
-			silence(conn)
-		}
-	}
-	for _, tt := range []struct {
-		name   string
-		filter func(conn net.Conn)
-		want   string
-	}{
-		{"closed at once", func(net.Conn) {}, "NEGOTIATE: .*the filter closed the connection"},
-		{"other protocol", answer([]byte("HTTP/1.1 400 Bad Request\r\n")), "NEGOTIATE: .*1213486160 bytes, which is no milter packet"},
-		{"empty packet", answer(make([]byte, 4)), "NEGOTIATE: .*0 bytes, which is no milter packet"},
-		{"empty packet later", answer(offer, make([]byte, 4)), "CONNECT: .*0 bytes, which is no milter packet"},
-		{"packet cut off", func(conn net.Conn) {
-			readPackets(conn, 'O')
-			_, _ = conn.Write(offer[:9])
-		}, "NEGOTIATE: .*the filter closed the connection"},
-		{"no answer to the negotiation", answer(packet("c")), "NEGOTIATE: .*unexpected code"},
-		{"short answer", answer(packet("O\x00\x00\x00\x06")), "NEGOTIATE: .*unexpected data size"},
-		{"version 7", answer(packet("O\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00")), "NEGOTIATE: .*unsupported protocol version: 7"},
-		{"unknown action", answer(packet("O\x00\x00\x00\x06\x80\x00\x00\x00\x00\x00\x00\x00")), "NEGOTIATE: .*unsupported actions"},
-		{"macros with no end", answer(packet(string(offer[4:]) + "\x00\x00\x00\x01j")), "NEGOTIATE: .*malformed list of macros"},
-		{"macros cut off", answer(packet(string(offer[4:]) + "\x00")), "NEGOTIATE: .*malformed list of macros"},
-		{"unknown reply", answer(offer, packet("\x1b")), `CONNECT: .*unexpected code: \\x1b`},
-		{"malformed reply", answer(offer, packet("yhello\x00")), "CONNECT: .*malformed SMTP response"},
-		{"change before end of message", answer(offer, packet("hA\x00b\x00")), "CONNECT: .*unexpected code"},
-		{"malformed change", func(conn net.Conn) {
-			readPackets(conn, 'O')
-			_, _ = conn.Write(bytes.Join([][]byte{offer, bytes.Repeat(packet("c"), 10), packet("m\x00")}, nil))
-			silence(conn)
-		}, "END OF MESSAGE: .*missing header index"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got := sendMail(smallMail, serveRaw(t, tt.filter))
-			assert.Equal(t, exitError, got.status, got.stdout)
-			assert.Regexp(t, "^miltersend: "+tt.want, got.stderr)
-			assert.Equal(t, 1, strings.Count(got.stderr, "\n"))
-		})
-	}
-}
-
-func TestSlowFilter(t *testing.T) {
-	silence := func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
-	for _, tt := range []struct {
-		name   string
-		filter func(conn net.Conn)
-		limit  string
-	}{
-		{"silent", silence, "-timeout"},
-		{"silent to the end", silence, "-limit"},
-		{"silent after the negotiation", func(conn net.Conn) {
-			_, _ = conn.Write(offer)
-			silence(conn)
-		}, "-timeout"},
-		{"progress forever", func(conn net.Conn) {
-			_, err := conn.Write(offer)
-			for err == nil {
-				_, err = conn.Write(packet("p"))
-			}
-		}, "-limit"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got := sendMail(smallMail, serveRaw(t, tt.filter), tt.limit, "100ms")
-			assert.Equal(t, exitError, got.status, got.stdout)
-			assert.Contains(t, got.stderr, "the filter did not answer in time")
-		})
-	}
-}
-
-func TestReceivedLimit(t *testing.T) {
-	reader, writer := net.Pipe()
-	defer reader.Close()
-	defer writer.Close()
-	go func() { _, _ = writer.Write(packet("p")) }()
-	conn := &filterConn{Conn: reader, received: maxReceived}
-	_, err := conn.Read(make([]byte, 1))
-	assert.ErrorContains(t, err, "more than 268435456 bytes")
-}
-
-func TestNoFilter(t *testing.T) {
-	got := sendMail(smallMail, "unix:"+filepath.Join(t.TempDir(), "f"))
-	assert.Equal(t, exitError, got.status)
-	assert.Contains(t, got.stderr, "no such file or directory")
-	assert.Empty(t, got.stdout)
-}
-
-func TestInet(t *testing.T) {
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	require.NoError(t, err)
-	f := &fakeFilter{}
-	server := milter.NewServer(milter.WithMilter(func() milter.Milter { return f }))
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	got := sendMail(smallMail, "inet:"+port+"@127.0.0.1")
-	assert.Zero(t, got.status, got.stderr)
-	_ = server.Close()
-	<-done
-}
-
 func TestUsage(t *testing.T) {
-	for _, tt := range []struct {
-		args []string
-		want string
-	}{
-		{nil, "-addr is required"},
-		{[]string{"-addr", "tcp:1@h"}, "want unix:/path"},
-		{[]string{"-addr", "/f", "a.eml", "b.eml"}, "one mail at a time, not 2"},
-		{[]string{"-addr", "/f", "-timeout", "0"}, "must be above zero"},
-		{[]string{"-addr", "/f", "-limit", "-1s"}, "must be above zero"},
-		{[]string{"-addr", "/f", "-rcpt", "a@example.org,"}, "empty address"},
-		{[]string{"-addr", "/f", "-client-addr", "x"}, "want ip:port"},
-		{[]string{"-addr", "/f", "-macro", "x"}, "want name=value"},
-		{[]string{"-addr", "/f", "-nothing"}, "not defined: -nothing"},
+	for _, tt := range []struct{ args, want string }{
+		{"", "-addr is required"},
+		{"-addr tcp:1@h", "want unix:/path"},
+		{"-addr /f a.eml b.eml", "one mail at a time, not 2"},
+		{"-addr /f -timeout 0", "must be above zero"},
+		{"-addr /f -limit -1s", "must be above zero"},
+		{"-addr /f -rcpt a@example.org,", "empty address"},
+		{"-addr /f -client-addr x", "want ip:port"},
+		{"-addr /f -client-addr unix:", "want ip:port"},
+		{"-addr /f -client-addr 192.0.2.1", "want ip:port"},
+		{"-addr /f -client-addr mx.example.org:25", "want ip:port"},
+		{"-addr /f -macro x", "want name=value"},
+		{"-addr /f -macro =x", "want name=value"},
+		{"-addr /f -macro rcpt:=x", "want name=value"},
+		{"-addr /f -macro later:i=x", `unknown stage "later"`},
+		{"-addr /f -mta exim", "want postfix or sendmail"},
+		{"-addr /f -version 1", "want 2 to 6"},
+		{"-addr /f -version 7", "want 2 to 6"},
+		{"-addr /f -version 22", "want 2 to 6"},
+		{"-addr /f -without SMFIP_NONE", `no bit "SMFIP_NONE", want of SMFIF_ADDHDRS|`},
+		{"-addr /f -without SMFIF_ADDHDRS,", `no bit ""`},
+		{"-addr /f -n 0", "-n and -c must be above zero"},
+		{"-addr /f -n 2 -c 0", "-n and -c must be above zero"},
+		{"-addr /f -c 2", "say how many with -n"},
+		{"-addr /f -keep", "say how many with -n"},
+		{"-addr /f -show -json", "-show is for the steps of one mail"},
+		{"-addr /f -show -n 2", "-show is for the steps of one mail"},
+		{"-addr /f -nothing", "not defined: -nothing"},
 	} {
-		t.Run(tt.want, func(t *testing.T) {
+		t.Run(tt.args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			assert.Equal(t, exitUsage, run(tt.args, strings.NewReader(""), &stdout, &stderr))
+			assert.Equal(t, exitUsage, run(strings.Fields(tt.args), strings.NewReader(""), &stdout, &stderr))
 			assert.Contains(t, stderr.String(), tt.want)
 			assert.Empty(t, stdout.String())
 		})
@@ -164,7 +55,7 @@ func TestHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	assert.Zero(t, run([]string{"-help"}, strings.NewReader(""), &stdout, &stderr))
 	assert.Contains(t, stdout.String(), "-client-addr")
-	assert.Contains(t, stdout.String(), "13  quarantined")
+	assert.Contains(t, stdout.String(), "13   quarantined")
 	assert.Empty(t, stderr.String())
 }
 
@@ -175,17 +66,17 @@ func TestUnreadableMail(t *testing.T) {
 
 	got = sendMail("A: \x00\n", "/f")
 	assert.Equal(t, exitError, got.status)
-	assert.Contains(t, got.stderr, "NUL byte")
+	assert.Equal(t, "miltersend: mail -: header field A holds a NUL, which the milter protocol cannot carry\n", got.stderr)
 }
 
 func TestEmptyMail(t *testing.T) {
 	f := &fakeFilter{}
 	got := sendMail("", f.serve(t))
 	assert.Zero(t, got.status, got.stderr)
-	assert.Equal(t, []string{"rcpt rcpt@example.org", "data", "eoh", "eom"}, f.seen()[3:])
+	assert.Equal(t, []string{"mail sender@example.org", "rcpt recipient@example.com", "data", "eoh", "eom"}, f.seen()[2:])
 }
 
-// The mails of examples/mail reach a filter byte for byte.
+// The mails of examples/mail reach a filter byte for byte, through the MTA that shows it every field.
 func TestExampleMails(t *testing.T) {
 	for _, name := range []string{"plain.eml", "report.eml"} {
 		t.Run(name, func(t *testing.T) {
@@ -193,8 +84,9 @@ func TestExampleMails(t *testing.T) {
 			raw, err := os.ReadFile(path)
 			require.NoError(t, err)
 			f := &fakeFilter{}
-			got := sendMail("", f.serve(t, milter.WithProtocol(milter.OptHeaderLeadingSpace)), path)
+			got := sendMail("", f.serve(t, milter.WithProtocol(milter.OptHeaderLeadingSpace)), "-mta", "sendmail", path)
 			require.Zero(t, got.status, got.stderr)
+			assert.Contains(t, got.stdout, "\nno changes\n")
 
 			var mail strings.Builder
 			for _, event := range f.seen() {
@@ -211,4 +103,51 @@ func TestExampleMails(t *testing.T) {
 			assert.Equal(t, string(raw), mail.String())
 		})
 	}
+}
+
+func TestEnvelopeOfMail(t *testing.T) {
+	for _, tt := range []struct {
+		name, header, args string
+		from               string
+		rcpts              []string
+	}{
+		{"no header", "", "", "<sender@example.org>", []string{"<recipient@example.com>"}},
+		{"From and To", "From: Accounts <a@example.org>\nTo: b@example.org,\n \"C, D\" <c@example.org>\n", "",
+			"<a@example.org>", []string{"<b@example.org>", "<c@example.org>"}},
+		{"quoted", "From: \"a b\"@example.org\n", "", `<"a b"@example.org>`, []string{"<recipient@example.com>"}},
+		{"Return-Path first", "From: a@example.org\nReturn-Path: <r@example.org>\n", "", "<r@example.org>", []string{"<recipient@example.com>"}},
+		{"null sender", "Return-Path: <>\nFrom: a@example.org\n", "", "<>", []string{"<recipient@example.com>"}},
+		{"unreadable", "From: nobody\nTo: undisclosed-recipients:;\n", "", "<sender@example.org>", []string{"<recipient@example.com>"}},
+		{"command line first", "From: a@example.org\nTo: b@example.org\n", "-from <c@example.org> -rcpt d@example.org",
+			"<c@example.org>", []string{"d@example.org"}},
+		{"null sender on the command line", "From: a@example.org\n", "-from <>", "<>", []string{"<recipient@example.com>"}},
+		{"arguments", "From: a@example.org\n", "-from-args SIZE=1 -rcpt-args NOTIFY=NEVER -rcpt b@example.org,c@example.org",
+			"<a@example.org> SIZE=1", []string{"b@example.org NOTIFY=NEVER", "c@example.org NOTIFY=NEVER"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			opt, err := parseOptions(append([]string{"-addr", "/f"}, strings.Fields(tt.args)...))
+			require.NoError(t, err)
+			require.NoError(t, opt.readMail(strings.NewReader(tt.header)))
+			assert.Equal(t, tt.from, opt.mail.From)
+			assert.Equal(t, tt.rcpts, opt.mail.To)
+		})
+	}
+
+	opt, err := parseOptions([]string{"-addr", "/f", "-from", ""})
+	require.NoError(t, err)
+	assert.Equal(t, "<>", opt.mail.From)
+}
+
+func TestVisible(t *testing.T) {
+	for in, want := range map[string]string{
+		`plain "quoted" text`: `plain "quoted" text`,
+		`back\slash \"`:       `back\\slash \\"`,
+		"\x1b]0;t\x07":        `\x1b]0;t\a`,
+		"\r\n\t\x00\x7f":      `\r\n\t\x00\x7f`,
+		"\u009b31m \u202e":    `\u009b31m \u202e`,
+		"käse \xe4":           `käse \xe4`,
+	} {
+		assert.Equal(t, want, visible(in))
+	}
+	assert.Equal(t, "a\\\\t\tb\\r|c\\n", visibleLines("a\\t\tb\r\r\nc\n", "\r\n", "|"))
 }
