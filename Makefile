@@ -28,6 +28,9 @@ build: deps ## build the library, the commands and the examples into bin/
 demo: build ## send a mail through examples/log and show what both ends saw
 	scripts/demo.sh
 
+# What runs on a libmilter, and so is tested on both of its builds.
+ON_LIBMILTER = . ./miltertest ./test/fuzz
+
 # MILTER_TEST_MODEL tells the tests which threading model they must find themselves on: Debian's libmilter has the pool
 # of workers, test/libmilter/build.sh makes upstream's.
 .PHONY: test test-pool test-threads test-cgocheck test-examples
@@ -38,13 +41,28 @@ test-pool: test-deps ## run the tests on Debian's libmilter, with the race detec
 
 test-threads: test-deps ## run the library's tests on a libmilter with a thread per connection
 	lib=$$(test/libmilter/build.sh) && \
-		MILTER_TEST_MODEL=threads LD_LIBRARY_PATH=$$lib $(GO) test -race -count=1 -timeout 20m $(TEST_ARGS) .
+		MILTER_TEST_MODEL=threads LD_LIBRARY_PATH=$$lib $(GO) test -race -count=1 -timeout 20m $(TEST_ARGS) $(ON_LIBMILTER)
 
 test-cgocheck: test-deps ## run the library's tests twice over, with cgo's strict pointer checks
-	MILTER_TEST_MODEL=pool GOEXPERIMENT=cgocheck2 $(GO) test -count=2 -timeout 20m $(TEST_ARGS) .
+	MILTER_TEST_MODEL=pool GOEXPERIMENT=cgocheck2 $(GO) test -count=2 -timeout 20m $(TEST_ARGS) $(ON_LIBMILTER)
 
 test-examples: deps
 	cd examples && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m $(TEST_ARGS) ./...
+
+N ?= 3000
+.PHONY: conformance conformance-asan
+conformance: test-deps ## compare the binding with libmilter: N=3000 random sessions for each build and policy
+	$(GO) run ./test/conformance -n $(N)
+
+conformance-asan: test-deps ## the same under AddressSanitizer, and with sessions that break libmilter itself
+	$(GO) run ./test/conformance -asan -n 500
+	$(GO) run ./test/conformance -asan -hostile -n 300
+
+# New inputs that are interesting are kept in Go's build cache; one that fails is written to test/fuzz/testdata.
+FUZZTIME ?= 30m
+.PHONY: fuzz
+fuzz: test-deps ## feed arbitrary bytes to a filter's socket: FUZZTIME=30m
+	$(GO) test ./test/fuzz -run '^$$' -fuzz FuzzSocket -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 .PHONY: lint
 lint: lint-deps ## gofmt, go vet, staticcheck, gcc's warnings, shellcheck
