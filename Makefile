@@ -29,7 +29,7 @@ demo: build ## send a mail through examples/log and show what both ends saw
 	scripts/demo.sh
 
 # What runs on a libmilter, and so is tested on both of its builds.
-ON_LIBMILTER = . ./miltertest ./test/fuzz
+ON_LIBMILTER = . ./miltertest ./test/fuzz ./test/message
 
 # MILTER_TEST_MODEL tells the tests which threading model they must find themselves on: Debian's libmilter has the pool
 # of workers, test/libmilter/build.sh makes upstream's.

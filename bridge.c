@@ -1,9 +1,8 @@
 /*
  * The C shim: the callbacks that libmilter calls, and the calls that only C can make.
  *
- * Each callback looks up the session's handle (smfi_setpriv keeps it on the SMFICTX) before it goes to Go, so that a
- * callback is one crossing: asking for it from Go would be a second one, and a third of the whole cost. The compiler
- * checks every prototype twice: against smfiDesc below, and against the Go exports in _cgo_export.h.
+ * smfi_setpriv keeps the session on the SMFICTX, with Go's handle in it: so a callback is one crossing, and none where it is
+ * not Go's. The compiler checks every prototype twice: against smfiDesc below, and against the Go exports in _cgo_export.h.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -19,58 +18,178 @@
 
 #include "_cgo_export.h"
 
+/* The session of a callback: it begins with its first, which is the negotiation, if there was one. */
+static struct milter_session *find_session(SMFICTX *ctx, bool negotiates)
+{
+	static struct milter_session stopped = {.callbacks = ~0U}; /* the filter has: Go answers all there is */
+	struct milter_session *s = smfi_getpriv(ctx);
+
+	milter_called_go();
+	if (s == NULL)
+		s = milterBegin(ctx, negotiates);
+	return s != NULL ? s : &stopped;
+}
+
+static struct milter_session *session_of(SMFICTX *ctx)
+{
+	return find_session(ctx, false);
+}
+
+static bool is_gos(const struct milter_session *s, enum milter_callback callback)
+{
+	return (s->callbacks & callback) != 0;
+}
+
+/* The answer to a step that is not Go's. A mail that is collected goes without, if that was negotiated. */
+static sfsistat unanswered(const struct milter_session *s, unsigned long no_reply)
+{
+	return s->rules != NULL && (s->protocol & no_reply) != 0 ? SMFIS_NOREPLY : SMFIS_CONTINUE;
+}
+
+/* Whether a step is collected: if Go has no callback for it, or has let it pass. */
+static bool collects(const struct milter_session *s, sfsistat status)
+{
+	return s->rules != NULL && (status == SMFIS_CONTINUE || status == SMFIS_NOREPLY || status == SMFIS_SKIP);
+}
+
 static sfsistat on_negotiate(SMFICTX *ctx, unsigned long f0, unsigned long f1, unsigned long f2, unsigned long f3,
 			     unsigned long *pf0, unsigned long *pf1, unsigned long *pf2, unsigned long *pf3)
 {
-	return milterNegotiate(ctx, smfi_getpriv(ctx), f0, f1, f2, f3, pf0, pf1, pf2, pf3);
+	return milterNegotiate(ctx, find_session(ctx, true)->handle, f0, f1, f2, f3, pf0, pf1, pf2, pf3);
 }
 
 static sfsistat on_connect(SMFICTX *ctx, char *host, _SOCK_ADDR *addr)
 {
-	return milterConnect(ctx, smfi_getpriv(ctx), host, addr);
+	struct milter_session *s = session_of(ctx);
+	sfsistat status = is_gos(s, MILTER_CONNECT) ? milterConnect(ctx, s->handle, host, addr)
+						    : unanswered(s, SMFIP_NR_CONN);
+
+	if (collects(s, status))
+		milter_collect_connect(s, host, addr);
+	return status;
 }
 
 /* libmilter does not end this text with a NUL when the peer has not: its buffer's size is the limit. */
 static sfsistat on_unknown(SMFICTX *ctx, const char *command)
 {
+	struct milter_session *s = session_of(ctx);
 	size_t size = malloc_usable_size((void *)command);
 
-	return milterUnknown(ctx, smfi_getpriv(ctx), command, strnlen(command, size));
+	return is_gos(s, MILTER_UNKNOWN) ? milterUnknown(ctx, s->handle, command, strnlen(command, size)) : SMFIS_CONTINUE;
 }
 
 static sfsistat on_helo(SMFICTX *ctx, char *identity)
 {
-	return milterHelo(ctx, smfi_getpriv(ctx), identity);
+	struct milter_session *s = session_of(ctx);
+	sfsistat status = is_gos(s, MILTER_HELO) ? milterHelo(ctx, s->handle, identity)
+						 : unanswered(s, SMFIP_NR_HELO);
+
+	if (collects(s, status))
+		milter_collect_helo(s, identity);
+	return status;
 }
 
 static sfsistat on_envfrom(SMFICTX *ctx, char **argv)
 {
-	return milterMailFrom(ctx, smfi_getpriv(ctx), argv);
+	struct milter_session *s = session_of(ctx);
+	sfsistat status = is_gos(s, MILTER_ENVFROM) ? milterMailFrom(ctx, s->handle, argv)
+						    : unanswered(s, SMFIP_NR_MAIL);
+
+	if (collects(s, status))
+		milter_collect_from(s, argv);
+	return status;
+}
+
+/* Whether the MTA shows a recipient that it has refused, as it was asked to. */
+static bool is_refused(SMFICTX *ctx, const struct milter_session *s)
+{
+	static char name[] = "{rcpt_mailer}";
+	const char *mailer = (s->protocol & SMFIP_RCPT_REJ) != 0 ? smfi_getsymval(ctx, name) : NULL;
+
+	return mailer != NULL && strcmp(mailer, "error") == 0;
 }
 
 static sfsistat on_envrcpt(SMFICTX *ctx, char **argv)
 {
-	return milterRcptTo(ctx, smfi_getpriv(ctx), argv);
+	struct milter_session *s = session_of(ctx);
+	sfsistat status = is_gos(s, MILTER_ENVRCPT) ? milterRcptTo(ctx, s->handle, argv)
+						    : unanswered(s, SMFIP_NR_RCPT);
+
+	if (collects(s, status) && !is_refused(ctx, s))
+		milter_collect_rcpt(s, argv);
+	return status;
+}
+
+static sfsistat on_data(SMFICTX *ctx)
+{
+	struct milter_session *s = session_of(ctx);
+
+	return is_gos(s, MILTER_DATA) ? milterData(ctx, s->handle) : SMFIS_CONTINUE;
 }
 
 static sfsistat on_header(SMFICTX *ctx, char *name, char *value)
 {
-	return milterHeader(ctx, smfi_getpriv(ctx), name, value);
+	struct milter_session *s = session_of(ctx);
+	sfsistat status = is_gos(s, MILTER_HEADER) ? milterHeader(ctx, s->handle, name, value)
+						   : unanswered(s, SMFIP_NR_HDR);
+
+	if (collects(s, status))
+		milter_collect_header(s, name, value);
+	return status;
+}
+
+static sfsistat on_eoh(SMFICTX *ctx)
+{
+	struct milter_session *s = session_of(ctx);
+
+	return is_gos(s, MILTER_EOH) ? milterEOH(ctx, s->handle) : SMFIS_CONTINUE;
 }
 
 static sfsistat on_body(SMFICTX *ctx, unsigned char *segment, size_t length)
 {
-	return milterSegment(ctx, smfi_getpriv(ctx), segment, length);
+	struct milter_session *s = session_of(ctx);
+	sfsistat status = is_gos(s, MILTER_BODY) ? milterSegment(ctx, s->handle, segment, length)
+						 : unanswered(s, SMFIP_NR_BODY);
+
+	if (collects(s, status)) {
+		milter_collect_body(s, segment, length, status == SMFIS_SKIP);
+		/* Enough: an MTA that waits for an answer, and knows this one, sends no more. */
+		if (status == SMFIS_CONTINUE && !is_gos(s, MILTER_BODY) && !milter_wants_body(s) &&
+		    (s->protocol & SMFIP_SKIP) != 0)
+			status = SMFIS_SKIP;
+	}
+	return status;
 }
 
-/* The callbacks without arguments. */
-#define PLAIN(name, export) static sfsistat name(SMFICTX *ctx) { return export(ctx, smfi_getpriv(ctx)); }
-PLAIN(on_data, milterData)
-PLAIN(on_eoh, milterEOH)
-PLAIN(on_eom, milterEOM)
-PLAIN(on_abort, milterAbort)
-PLAIN(on_close, milterClose)
-#undef PLAIN
+static sfsistat on_eom(SMFICTX *ctx)
+{
+	struct milter_session *s = session_of(ctx);
+	sfsistat status = milterEOM(ctx, s->handle);
+
+	milter_mail_end(s);
+	return status;
+}
+
+static sfsistat on_abort(SMFICTX *ctx)
+{
+	struct milter_session *s = session_of(ctx);
+
+	milter_mail_end(s);
+	return is_gos(s, MILTER_ABORT) ? milterAbort(ctx, s->handle) : SMFIS_CONTINUE;
+}
+
+/* A session that had no other callback is Go's to begin here, and ends with this one. */
+static sfsistat on_close(SMFICTX *ctx)
+{
+	struct milter_session *s = smfi_getpriv(ctx);
+	sfsistat status;
+
+	milter_called_go();
+	smfi_setpriv(ctx, NULL);
+	status = milterClose(ctx, s != NULL ? s->handle : NULL);
+	milter_session_free(s);
+	return status;
+}
 
 /* negotiate, eom and close are always heard: no protocol bit stands for them, so the MTA sees no difference. */
 int milter_register(char *name, unsigned long actions, unsigned int callbacks)

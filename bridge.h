@@ -10,7 +10,9 @@
 #endif
 #include <libmilter/mfapi.h>
 
-/* The callbacks of a smfiDesc that are registered on request, as bits. */
+#include "collect.h"
+
+/* The callbacks of a smfiDesc that have a bit: those that a filter may do without. */
 enum milter_callback {
 	MILTER_CONNECT = 1 << 0,
 	MILTER_UNKNOWN = 1 << 1,
@@ -34,5 +36,9 @@ int milter_register(char *name, unsigned long actions, unsigned int callbacks);
 int milter_setmlreply(SMFICTX *ctx, const char *rcode, const char *xcode, char *lines, int count);
 void milter_setdbg(int level);
 bool milter_on_main_thread(void);
+
+/* thread_end.c: each callback says that its thread calls Go. */
+void milter_called_go(void);
+unsigned long milter_threads_lingered(void);
 
 #endif

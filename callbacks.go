@@ -63,6 +63,14 @@ type Callbacks struct {
 	// EOM returns. It ends the mail.
 	EOM func(s *Session, m *Modifier) Status
 
+	// Message is one decision for one mail, in place of EOM: no C function. It is called at end of message, with all of the
+	// mail, and may change it by msg.Header and by m; both are valid until it returns. What it needs is collected without a
+	// word to the MTA (SMFIP_NR_*) and without a callback; the callbacks that are set beside it come as ever.
+	//
+	// A mail that cannot be collected, because of Server.Limits or a full disk, is answered SMFIS_TEMPFAIL at its end, and the
+	// reason is logged: Message does not see it.
+	Message func(s *Session, msg *Message, m *Modifier) Status
+
 	// Abort is xxfi_abort: the mail that was begun will not reach EOM (RSET, another filter's reject, a lost
 	// connection). It ends the mail, not the connection.
 	Abort func(s *Session)

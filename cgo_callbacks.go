@@ -18,25 +18,78 @@ import (
 // keeps for it, and libmilter's arguments. They convert and call; Session.call does the rest. The preamble holds
 // declarations only, as cgo wants it for files with exports.
 
-// registered gives the callbacks to register, as bridge.h's bits: those that are not nil.
-func registered(cb *Callbacks) (bits uint) {
-	for bit, set := range map[uint]bool{
-		C.MILTER_CONNECT: cb.Connect != nil,
-		C.MILTER_UNKNOWN: cb.Unknown != nil,
-		C.MILTER_HELO:    cb.Helo != nil,
-		C.MILTER_ENVFROM: cb.MailFrom != nil,
-		C.MILTER_ENVRCPT: cb.RcptTo != nil,
-		C.MILTER_DATA:    cb.Data != nil,
-		C.MILTER_HEADER:  cb.Header != nil,
-		C.MILTER_EOH:     cb.EOH != nil,
-		C.MILTER_BODY:    cb.Segment != nil,
-		C.MILTER_ABORT:   cb.Abort != nil,
-	} {
-		if set {
-			bits |= bit
+// callbacks are those callbacks of a smfiDesc that a filter may do without, as bridge.h's bits.
+type callbacks uint
+
+// collected are the callbacks that Message is made of.
+const collected callbacks = C.MILTER_CONNECT | C.MILTER_HELO | C.MILTER_ENVFROM | C.MILTER_ENVRCPT | C.MILTER_HEADER |
+	C.MILTER_BODY | C.MILTER_ABORT
+
+// callbackBits are the callbacks, with the bit of the MTA's that keeps a step away and the one that keeps its answer away.
+var callbackBits = []struct {
+	callback     callbacks
+	no, noAnswer Protocol
+	isSet        func(cb *Callbacks) bool
+}{
+	{C.MILTER_CONNECT, SMFIP_NOCONNECT, SMFIP_NR_CONN, func(cb *Callbacks) bool { return cb.Connect != nil }},
+	{C.MILTER_UNKNOWN, SMFIP_NOUNKNOWN, SMFIP_NR_UNKN, func(cb *Callbacks) bool { return cb.Unknown != nil }},
+	{C.MILTER_HELO, SMFIP_NOHELO, SMFIP_NR_HELO, func(cb *Callbacks) bool { return cb.Helo != nil }},
+	{C.MILTER_ENVFROM, SMFIP_NOMAIL, SMFIP_NR_MAIL, func(cb *Callbacks) bool { return cb.MailFrom != nil }},
+	{C.MILTER_ENVRCPT, SMFIP_NORCPT, SMFIP_NR_RCPT, func(cb *Callbacks) bool { return cb.RcptTo != nil }},
+	{C.MILTER_DATA, SMFIP_NODATA, SMFIP_NR_DATA, func(cb *Callbacks) bool { return cb.Data != nil }},
+	{C.MILTER_HEADER, SMFIP_NOHDRS, SMFIP_NR_HDR, func(cb *Callbacks) bool { return cb.Header != nil }},
+	{C.MILTER_EOH, SMFIP_NOEOH, SMFIP_NR_EOH, func(cb *Callbacks) bool { return cb.EOH != nil }},
+	{C.MILTER_BODY, SMFIP_NOBODY, SMFIP_NR_BODY, func(cb *Callbacks) bool { return cb.Segment != nil }},
+	{C.MILTER_ABORT, 0, 0, func(cb *Callbacks) bool { return cb.Abort != nil }},
+}
+
+// set gives the callbacks that are not nil, Message apart.
+func (cb *Callbacks) set() (bits callbacks) {
+	for _, b := range callbackBits {
+		if b.isSet(cb) {
+			bits |= b.callback
 		}
 	}
 	return bits
+}
+
+// registered gives the callbacks to register: those that are set, and those that Message is made of.
+func (srv *Server) registered() callbacks {
+	bits := srv.Callbacks.set()
+	switch {
+	case srv.host:
+		return ^callbacks(0)
+	case srv.Callbacks.Message == nil:
+		return bits
+	case srv.MaxBody == NoBody:
+		return bits | collected&^C.MILTER_BODY
+	}
+	return bits | collected
+}
+
+// absent gives the steps that libmilter asks the MTA to leave out: those without a callback.
+func (bits callbacks) absent() (protocol Protocol) {
+	for _, b := range callbackBits {
+		if bits&b.callback == 0 {
+			protocol |= b.no
+		}
+	}
+	return protocol
+}
+
+// unanswered gives the steps of the callbacks that may go without an answer.
+func (bits callbacks) unanswered() (protocol Protocol) {
+	for _, b := range callbackBits {
+		if bits&b.callback != 0 {
+			protocol |= b.noAnswer
+		}
+	}
+	return protocol
+}
+
+//export milterBegin
+func milterBegin(ctx *C.SMFICTX, negotiates C.bool) *C.struct_milter_session {
+	return begin(ctx, bool(negotiates))
 }
 
 //export milterNegotiate

@@ -144,8 +144,30 @@ func smfiSetsymlist(ctx smfictx, b *cText, stage Stage, macros string) error {
 	return smfiError(ret, errno)
 }
 
-// smfiSetpriv keeps handle, C memory or nil, on the connection; each callback comes with it.
-func smfiSetpriv(ctx smfictx, handle unsafe.Pointer) { C.smfi_setpriv(ctx, handle) }
+// csession is what C keeps of a session.
+type csession = *C.struct_milter_session
+
+// newCSession makes it, all 0; nil if there is no memory. C frees it after xxfi_close.
+func newCSession(handle unsafe.Pointer) csession {
+	shim := (csession)(C.calloc(1, C.sizeof_struct_milter_session))
+	if shim != nil {
+		shim.handle = handle
+	}
+	return shim
+}
+
+// freeCSession frees one that C was not given.
+func freeCSession(shim csession) { C.milter_session_free(shim) }
+
+// instruct tells C what to do with the session's steps.
+func (s *Session) instruct() {
+	s.shim.callbacks = C.uint(s.filter.set)
+	s.shim.protocol = C.ulong(s.terms.protocol)
+	s.shim.rules = s.filter.rules
+}
+
+// smfiSetpriv keeps the session on the connection.
+func smfiSetpriv(ctx smfictx, shim csession) { C.smfi_setpriv(ctx, unsafe.Pointer(shim)) }
 
 func smfiAddheader(ctx smfictx, b *cText, name, value string) error {
 	n, v := b.two(name, value)
@@ -209,9 +231,9 @@ func smfiProgress(ctx smfictx) error {
 
 // The functions of the process, not of a connection.
 
-func smfiRegister(name string, actions Action, callbacks uint) error {
+func smfiRegister(name string, actions Action, registered callbacks) error {
 	var b cText
-	ret, errno := C.milter_register(b.one(name), C.ulong(actions), C.uint(callbacks))
+	ret, errno := C.milter_register(b.one(name), C.ulong(actions), C.uint(registered))
 	return smfiError(ret, errno)
 }
 

@@ -13,11 +13,14 @@ import (
 // filter is what libmilter's callbacks work on: the registered callback set, what it asks for, and the open sessions.
 type filter struct {
 	callbacks   Callbacks
+	set         callbacks // those that are not nil
+	rules       crules    // what bounds the collecting of mails; nil where Message is
 	actions     Action
 	protocol    Protocol
 	macros      map[Stage][]string
 	maxDataSize int
 	logger      *slog.Logger
+	skips       bool     // MaxBody is the filter's own: the MTA is to stop there
 	guest       bool     // on a host's libmilter, see guest.go
 	implied     Protocol // guest: what its nil callbacks imply
 	meetings    atomic.Int64
@@ -53,9 +56,12 @@ var running atomic.Pointer[filter]
 func newFilter(srv *Server) *filter {
 	f := &filter{
 		callbacks: srv.Callbacks,
+		set:       srv.Callbacks.set(),
+		rules:     srv.rules(),
 		actions:   srv.Actions,
 		protocol:  srv.Protocol,
 		macros:    maps.Clone(srv.Macros),
+		skips:     srv.MaxBody > 0,
 		logger:    srv.Logger,
 		sessions:  map[*Session]struct{}{},
 	}

@@ -77,9 +77,9 @@ func (a *announcements) take(actions Action) (announcement, bool) {
 // listenForGuests starts libmilter with a host.
 func listenForGuests(path string) (func() (net.Conn, error), error) {
 	host := &Server{
-		Addr:      "unix:" + path,
-		Callbacks: Callbacks{}.completed(),
-		Logger:    slog.New(slog.DiscardHandler),
+		Addr:   "unix:" + path,
+		Logger: slog.New(slog.DiscardHandler),
+		host:   true,
 	}
 	host.Callbacks.Negotiate = func(*Session, *Negotiation) Status { return SMFIS_REJECT } // a connection that nobody expects
 	if err := host.claim(); err != nil {
@@ -116,70 +116,11 @@ func (srv *Server) join() error {
 	}
 	srv.filter = newFilter(srv)
 	srv.filter.guest = true
-	srv.filter.implied = srv.Callbacks.implied()
-	srv.filter.callbacks = srv.Callbacks.completed()
+	srv.filter.implied = srv.registered().absent()
 	srv.filter.maxDataSize = running.Load().maxDataSize
 	srv.forced = make(chan struct{})
 	srv.served = make(chan struct{})
 	return nil
-}
-
-// implied gives the steps that libmilter would not ask for: those of the nil callbacks.
-func (cb Callbacks) implied() (bits Protocol) {
-	for bit, isNil := range map[Protocol]bool{
-		SMFIP_NOCONNECT: cb.Connect == nil,
-		SMFIP_NOUNKNOWN: cb.Unknown == nil,
-		SMFIP_NOHELO:    cb.Helo == nil,
-		SMFIP_NOMAIL:    cb.MailFrom == nil,
-		SMFIP_NORCPT:    cb.RcptTo == nil,
-		SMFIP_NODATA:    cb.Data == nil,
-		SMFIP_NOHDRS:    cb.Header == nil,
-		SMFIP_NOEOH:     cb.EOH == nil,
-		SMFIP_NOBODY:    cb.Segment == nil,
-	} {
-		if isNil {
-			bits |= bit
-		}
-	}
-	return bits
-}
-
-// completed puts what libmilter does without a callback into the nil fields of those that a host registers.
-func (cb Callbacks) completed() Callbacks {
-	if cb.Connect == nil {
-		cb.Connect = func(*Session, string, net.Addr) Status { return SMFIS_CONTINUE }
-	}
-	text := func(*Session, string) Status { return SMFIS_CONTINUE }
-	if cb.Unknown == nil {
-		cb.Unknown = text
-	}
-	if cb.Helo == nil {
-		cb.Helo = text
-	}
-	path := func(*Session, string, []string) Status { return SMFIS_CONTINUE }
-	if cb.MailFrom == nil {
-		cb.MailFrom = path
-	}
-	if cb.RcptTo == nil {
-		cb.RcptTo = path
-	}
-	plain := func(*Session) Status { return SMFIS_CONTINUE }
-	if cb.Data == nil {
-		cb.Data = plain
-	}
-	if cb.EOH == nil {
-		cb.EOH = plain
-	}
-	if cb.Header == nil {
-		cb.Header = func(*Session, string, string) Status { return SMFIS_CONTINUE }
-	}
-	if cb.Segment == nil {
-		cb.Segment = func(*Session, []byte) Status { return SMFIS_CONTINUE }
-	}
-	if cb.Abort == nil {
-		cb.Abort = func(*Session) {}
-	}
-	return cb
 }
 
 // seat moves a session that negotiates from the host to the guest that its MTA was announced to, and sets the negotiation

@@ -75,10 +75,23 @@ type Server struct {
 	// be allowed to write to the socket.
 	SocketMode fs.FileMode
 
+	// MaxBody is how many bytes of a body Message is given: no C function. 0 is 100 MiB. An MTA that has SMFIP_SKIP stops
+	// sending there if MaxBody was set, for which it has to wait for an answer to each piece; otherwise it sends all, and
+	// the rest is dropped. NoBody: Message reads no body, and the MTA sends none.
+	MaxBody int64
+
+	// TempDir is where bodies over 256 KiB are kept for Message, in files that have no name: no C function. "" is
+	// os.TempDir's. A folder in memory (tmpfs) holds them in memory.
+	TempDir string
+
+	// Limits bound what is collected for Message: no C function.
+	Limits Limits
+
 	// Logger gets what the library has to say: panics and wrong statuses, with the session and, if known, the queue id.
 	// nil is slog.Default. (libmilter itself writes to syslog.)
 	Logger *slog.Logger
 
+	host      bool // see guest.go
 	mu        sync.Mutex
 	filter    *filter
 	socket    *socket
@@ -155,6 +168,12 @@ func (srv *Server) check() error {
 		return wrong("Debug %d is not 0 to 6", srv.Debug)
 	case srv.SocketMode&^fs.ModePerm != 0:
 		return wrong("SocketMode %v has more than permissions", srv.SocketMode)
+	case srv.Callbacks.EOM != nil && srv.Callbacks.Message != nil:
+		return wrong("Callbacks has EOM and Message, which both are the end of a message")
+	case srv.MaxBody < NoBody:
+		return wrong("MaxBody %d", srv.MaxBody)
+	case srv.Limits.wrong() != "":
+		return wrong("Limits.%s is below 0", srv.Limits.wrong())
 	}
 	if srv.Debug > 0 {
 		var stat syscall.Stat_t
@@ -223,7 +242,7 @@ func (srv *Server) start() error {
 	if name == "" {
 		name = "node-bindings"
 	}
-	if err := smfiRegister(name, srv.Actions, registered(&srv.Callbacks)); err != nil {
+	if err := smfiRegister(name, srv.Actions, srv.registered()); err != nil {
 		return &Error{"smfi_register", err}
 	}
 	if err := smfiSetbacklog(cmp.Or(srv.Backlog, defaultBacklog)); err != nil {

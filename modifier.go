@@ -34,7 +34,7 @@ type Modifier struct {
 func (s *Session) eom() (status Status) {
 	f := s.filter
 	f.stats.messages.Add(1)
-	if f.callbacks.EOM == nil {
+	if f.callbacks.EOM == nil && f.callbacks.Message == nil {
 		return SMFIS_CONTINUE
 	}
 	m := &Modifier{session: s, over: make(chan struct{})}
@@ -46,6 +46,9 @@ func (s *Session) eom() (status Status) {
 			status = SMFIS_TEMPFAIL
 		}
 	}()
+	if f.callbacks.Message != nil {
+		return s.message(m)
+	}
 	return f.callbacks.EOM(s, m)
 }
 
@@ -73,13 +76,29 @@ func (m *Modifier) do(op string, action Action, size int, call func() error) err
 func (s *Session) whyNotSent(action Action, size int, errno error) error {
 	switch {
 	case s.terms.actions&action != action:
-		return fmt.Errorf("%w: %v (asked for and granted: %v)", ErrNotNegotiated, action, s.terms.actions)
+		return s.notGranted(action)
 	case size > s.filter.maxDataSize:
-		return fmt.Errorf("%w: %d bytes, over the %d of Server.MaxDataSize", ErrArgument, size, s.filter.maxDataSize)
+		return s.tooLarge(size)
 	case errors.Is(errno, syscall.ENOMEM):
 		return errno
 	}
 	return fmt.Errorf("%w: %w", ErrConnection, errno)
+}
+
+// withSpace gives a header field's value as the MTA is to put it behind the colon.
+func (s *Session) withSpace(value string) string {
+	if s.terms.spaced {
+		return " " + value
+	}
+	return value
+}
+
+func (s *Session) notGranted(action Action) error {
+	return fmt.Errorf("%w: %v (asked for and granted: %v)", ErrNotNegotiated, action, s.terms.actions)
+}
+
+func (s *Session) tooLarge(size int) error {
+	return fmt.Errorf("%w: %d bytes, over the %d of Server.MaxDataSize", ErrArgument, size, s.filter.maxDataSize)
 }
 
 // AddHeader is smfi_addheader: it adds a header field at the end of the header. Lines of a folded value are parted by LF
@@ -98,7 +117,7 @@ func (m *Modifier) AddHeader(name, value string) error {
 	}
 	s := m.session
 	return m.do(op, SMFIF_ADDHDRS, len(name)+len(value)+2, func() error {
-		return smfiAddheader(s.conn, &s.text, name, value)
+		return smfiAddheader(s.conn, &s.text, name, s.withSpace(value))
 	})
 }
 
@@ -117,6 +136,9 @@ func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	}
 	s := m.session
 	return m.do(op, SMFIF_CHGHDRS, len(name)+len(value)+6, func() error {
+		if value != "" { // which deletes the field
+			value = s.withSpace(value)
+		}
 		return smfiChgheader(s.conn, &s.text, name, index, value)
 	})
 }
@@ -137,7 +159,7 @@ func (m *Modifier) InsertHeader(index int, name, value string) error {
 	}
 	s := m.session
 	return m.do(op, SMFIF_ADDHDRS, len(name)+len(value)+6, func() error {
-		return smfiInsheader(s.conn, &s.text, index, name, value)
+		return smfiInsheader(s.conn, &s.text, index, name, s.withSpace(value))
 	})
 }
 

@@ -81,7 +81,7 @@ func (s *Session) negotiate(n *Negotiation) Status {
 	}()
 
 	implied := n.Protocol &^ SMFIP_SKIP // without xxfi_negotiate libmilter does not ask for SMFIP_SKIP
-	asked := f.protocol & n.OfferedProtocol
+	asked := (f.protocol | f.collecting(n.OfferedProtocol)) & n.OfferedProtocol
 	status := SMFIS_CONTINUE
 	if f.callbacks.Negotiate != nil {
 		n.Protocol |= asked
@@ -115,12 +115,14 @@ func (f *filter) setSymLists(n *Negotiation) {
 
 // agree keeps the terms that libmilter takes after status.
 func (s *Session) agree(n *Negotiation, status Status, implied Protocol) {
-	terms := negotiated{s.filter, n.Actions, n.Protocol}
+	terms := negotiated{filter: s.filter, actions: n.Actions, protocol: n.Protocol}
 	if status == SMFIS_ALL_OPTS {
-		terms = negotiated{s.filter, n.OfferedActions, implied | SMFIP_SKIP&n.OfferedProtocol}
+		terms.actions, terms.protocol = n.OfferedActions, implied|SMFIP_SKIP&n.OfferedProtocol
 	}
+	terms.spaced = s.filter.wantsLeadingSpace() && terms.protocol&SMFIP_HDR_LEADSPC != 0
 	s.mu.Lock()
 	s.terms = terms
 	s.mu.Unlock()
+	s.instruct()
 	running.Load().negotiated.Store(s.conn, terms)
 }

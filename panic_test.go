@@ -265,7 +265,7 @@ func TestNoReplyWhereOneIsDue(t *testing.T) {
 	assert.Contains(t, logs[0].Args[0], "SMFIS_NOREPLY for a step that was negotiated with replies")
 }
 
-// Every function that C calls goes through call, which recovers.
+// Every function that C calls goes through call, which recovers; milterBegin runs nothing that is the program's.
 func TestEveryExportIsProtected(t *testing.T) {
 	t.Parallel()
 	file, err := parser.ParseFile(token.NewFileSet(), "cgo_callbacks.go", nil, parser.ParseComments)
@@ -274,6 +274,9 @@ func TestEveryExportIsProtected(t *testing.T) {
 	for _, decl := range file.Decls {
 		function, ok := decl.(*ast.FuncDecl)
 		if !ok || function.Doc == nil || !strings.Contains(function.Doc.List[len(function.Doc.List)-1].Text, "//export "+function.Name.Name) {
+			continue
+		}
+		if function.Name.Name == "milterBegin" {
 			continue
 		}
 		exports++

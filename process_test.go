@@ -314,9 +314,19 @@ func (p *process) awaitExit() {
 	select {
 	case <-p.gone:
 	case <-time.After(2 * waitLong):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // for the stacks
-		<-p.gone
+		p.dump()
 		p.t.Fatalf("the filter does not end\n%v\n%s", p.events(), p.output)
+	}
+}
+
+// dump ends a filter that is stuck, in the way that has it print its stacks.
+func (p *process) dump() {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.gone:
+	case <-time.After(waitLong):
+		_ = p.cmd.Process.Kill()
+		<-p.gone
 	}
 }
 
@@ -324,10 +334,14 @@ func (p *process) kill() {
 	select {
 	case <-p.gone:
 	default:
+		if p.t.Failed() {
+			p.dump()
+			break
+		}
 		_ = p.cmd.Process.Kill()
 		<-p.gone
 	}
-	if p.t.Failed() && p.output.Len() > 0 {
-		p.t.Logf("output of the filter:\n%s", p.output)
+	if p.t.Failed() {
+		p.t.Logf("events of the filter: %v\noutput:\n%s", p.events(), p.output)
 	}
 }

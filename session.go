@@ -29,12 +29,15 @@ type Session struct {
 	filter *filter
 	conn   smfictx
 	handle unsafe.Pointer // what C knows this session by; nil if C need not know
+	shim   csession       // what C keeps of it: valid while a callback runs
 
 	// wire is held during each call to libmilter, which writes to the connection without a lock of its own, and waits as
 	// long as the MTA does not read.
 	wire sync.Mutex
 	step step // the callback that runs
 	text cText
+
+	origin origin // of collected mails
 
 	// mu is for what must not wait for the MTA.
 	mu     sync.Mutex
@@ -49,39 +52,67 @@ type negotiated struct {
 	filter   *filter
 	actions  Action
 	protocol Protocol
+	spaced   bool // SMFIP_HDR_LEADSPC, which the filter did not ask for: the library gives the space that the MTA no longer does
 }
 
-// begin gives the session of a callback: the one whose handle C keeps on the connection, or a new one. nil means that
-// the filter has stopped and the connection is on its own.
-func begin(conn smfictx, handle unsafe.Pointer, st step) *Session {
-	if handle != nil {
-		s, _ := pointer.Restore(handle).(*Session)
-		return s
+// begin makes the session of a connection's first callback, and what C keeps of it. nil means that the filter has stopped
+// and the connection is on its own.
+func begin(conn smfictx, negotiates bool) csession {
+	s := newSession(conn, negotiates)
+	if s == nil {
+		return nil
 	}
+	s.handle = pointer.Save(s)
+	s.shim = newCSession(s.handle)
+	if s.shim == nil || !s.filter.add(s) {
+		pointer.Unref(s.handle)
+		freeCSession(s.shim)
+		return nil
+	}
+	s.instruct()
+	smfiSetpriv(conn, s.shim)
+	return s.shim
+}
+
+// newSession makes a session with the terms of its connection. It is not added to its filter yet.
+func newSession(conn smfictx, negotiates bool) *Session {
 	f := running.Load()
 	if f == nil {
 		return nil
 	}
 	s := &Session{filter: f, conn: conn}
+	if negotiates {
+		return s
+	}
 	// A connection negotiates once, and keeps the terms for the sessions that follow on it after SMFIC_QUIT_NC. One that
 	// is not marked yet is a newer one at the same address, whose peer did not negotiate: it has no terms, then or later.
-	if st != stepNegotiate {
-		if !marked(conn) {
-			f.negotiated.Delete(conn)
-		} else if terms, ok := f.negotiated.Load(conn); ok {
-			s.terms = terms.(negotiated)
-			s.filter = s.terms.filter
-		}
+	if !marked(conn) {
+		f.negotiated.Delete(conn)
+	} else if terms, ok := f.negotiated.Load(conn); ok {
+		s.terms = terms.(negotiated)
+		s.filter = s.terms.filter
 	}
-	if st != stepClose {
-		s.handle = pointer.Save(s)
-	}
-	if !s.filter.add(s) {
-		pointer.Unref(s.handle)
+	return s
+}
+
+// find gives the session of a handle. There is none any more if the filter was stopped; its handle may be another's then.
+func find(conn smfictx, handle unsafe.Pointer) *Session {
+	s, _ := pointer.Restore(handle).(*Session)
+	if s == nil || s.conn != conn {
 		return nil
 	}
-	if s.handle != nil {
-		smfiSetpriv(conn, s.handle)
+	return s
+}
+
+// closed gives the session whose last callback, Close, has come. It can be the first as well: nil is a handle that C was never
+// given.
+func closed(conn smfictx, handle unsafe.Pointer) *Session {
+	if handle != nil {
+		return find(conn, handle)
+	}
+	s := newSession(conn, false)
+	if s == nil || !s.filter.add(s) {
+		return nil
 	}
 	return s
 }
@@ -114,10 +145,12 @@ func (s *Session) release() {
 // call runs a callback: every export goes through here. It finds the session, keeps whatever the handler does from
 // reaching C, and gives the status that libmilter is to get.
 func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session) Status) Status {
-	s := begin(conn, handle, st)
+	var s *Session
 	if st == stepClose {
-		smfiSetpriv(conn, nil)
+		s = closed(conn, handle)
 		marked(conn)
+	} else {
+		s = find(conn, handle)
 	}
 	if s == nil {
 		return SMFIS_TEMPFAIL

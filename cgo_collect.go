@@ -1,0 +1,120 @@
+//go:build cgo
+
+package milter
+
+/*
+#include <stdlib.h>
+#include "bridge.h"
+*/
+import "C"
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// This file reads what collect.c has collected.
+
+// crules is what bounds the collecting of a filter's mails.
+type crules = *C.struct_milter_rules
+
+// rules makes C's rules of the server's fields, nil if there is nothing to collect. They are never freed: a mail may be open
+// as long as the process lives.
+func (srv *Server) rules() crules {
+	if srv.Callbacks.Message == nil {
+		return nil
+	}
+	l := srv.Limits
+	rules := (crules)(C.malloc(C.sizeof_struct_milter_rules))
+	*rules = C.struct_milter_rules{
+		header_fields: C.size_t(cmp.Or(l.HeaderFields, defaultLimits.HeaderFields)),
+		header_bytes:  C.size_t(cmp.Or(l.HeaderBytes, defaultLimits.HeaderBytes)),
+		rcpts:         C.size_t(cmp.Or(l.Rcpts, defaultLimits.Rcpts)),
+		body:          C.size_t(min(max(cmp.Or(srv.MaxBody, defaultMaxBody), 0), math.MaxInt)), // NoBody is none
+		memory:        C.size_t(cmp.Or(l.Memory, defaultLimits.Memory)),
+		temp_dir:      C.CString(cmp.Or(srv.TempDir, os.TempDir())),
+	}
+	return rules
+}
+
+// mail is what was collected, copied out of C, but for a body that is in a file.
+type mail struct {
+	texts         string // see collect.h
+	rcpts, fields int
+	truncated     bool
+	body          []byte
+	mapped        bool // body is a file's mapping, to be given back with syscall.Munmap
+}
+
+// collected gives the mail that was collected, or why it was not.
+func (s *Session) collected() (mail, error) {
+	c, rules := &s.shim.mail, s.filter.rules
+	switch c.failure {
+	case C.MILTER_OK:
+	case C.MILTER_HEADER_FIELDS:
+		return mail{}, exceeded("HeaderFields", rules.header_fields)
+	case C.MILTER_HEADER_BYTES:
+		return mail{}, exceeded("HeaderBytes", rules.header_bytes)
+	case C.MILTER_RCPTS:
+		return mail{}, exceeded("Rcpts", rules.rcpts)
+	case C.MILTER_MEMORY:
+		return mail{}, exceeded("Memory", rules.memory)
+	case C.MILTER_FILE:
+		return mail{}, fmt.Errorf("keeping the body in a file in %s: %w", C.GoString(rules.temp_dir), syscall.Errno(c.error))
+	}
+	m := mail{
+		texts:     C.GoStringN(c.texts.at, C.int(c.texts.length)),
+		rcpts:     int(c.rcpts),
+		fields:    int(c.fields),
+		truncated: bool(c.truncated),
+	}
+	if !c.body_in_file {
+		m.body = C.GoBytes(unsafe.Pointer(c.body), C.int(c.body_length))
+		return m, nil
+	}
+	// Private and writable, as a body in memory is: what a handler writes there is its own.
+	body, err := syscall.Mmap(int(c.file), 0, int(c.body_length), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE)
+	if err != nil {
+		return mail{}, fmt.Errorf("mapping the body's file, %d bytes: %w", c.body_length, err)
+	}
+	m.body, m.mapped = body, true
+	return m, nil
+}
+
+// origin is who sends a session's mails. It is copied when it has changed.
+type origin struct {
+	version    C.uint
+	host, helo string
+	addr       net.Addr
+}
+
+func (s *Session) collectedOrigin() *origin {
+	c, o := s.shim, &s.origin
+	if o.version != c.origin {
+		*o = origin{c.origin, collectedText(&c.host), collectedText(&c.helo), nil}
+		o.addr = netAddr((*C.struct_sockaddr)(unsafe.Pointer(&c.addr)))
+	}
+	return o
+}
+
+// collectedText gives a text that stands alone, without its kind and its NUL.
+func collectedText(t *C.struct_milter_texts) string {
+	if t.length == 0 {
+		return ""
+	}
+	return C.GoStringN((*C.char)(unsafe.Add(unsafe.Pointer(t.at), 1)), C.int(t.length-2))
+}
+
+// The kinds of texts in a mail.
+const (
+	textFrom  = C.MILTER_TEXT_FROM
+	textRcpt  = C.MILTER_TEXT_RCPT
+	textArg   = C.MILTER_TEXT_ARG
+	textName  = C.MILTER_TEXT_NAME
+	textValue = C.MILTER_TEXT_VALUE
+)

@@ -1,0 +1,161 @@
+//go:build cgo
+
+package milter
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strings"
+	"syscall"
+)
+
+// errLimit stands before the limit that a mail has gone beyond.
+var errLimit = errors.New("mail is over a limit")
+
+// Message is a whole mail, at its end: no C function. It is valid until Callbacks.Message returns. Its texts are copies and
+// may be kept; Body may not, a filter that wants it later keeps a copy (bytes.Clone).
+type Message struct {
+	// Host and Addr are xxfi_connect's, Helo is xxfi_helo's: the client, see Callbacks.Connect. They are the same for all
+	// mails of a session.
+	Host string
+	Addr net.Addr
+	Helo string
+
+	// From is the sender, Rcpts the recipients that were accepted: by the MTA, and by Callbacks.RcptTo if it is set.
+	From  Path
+	Rcpts []Path
+
+	// Header is the mail's header. It can be edited.
+	Header *Header
+
+	// Body is the mail's body, its first MaxBody bytes, with the line ends that the MTA sends (CRLF). What is written to it
+	// stays here: Modifier.ReplaceBody changes the mail. It may be a mapping of a file that is gone when Message returns:
+	// to read it then, in another goroutine, ends the process. Message sets it to nil when it is over.
+	Body []byte
+
+	// Truncated: the body was longer than Server.MaxBody, or Callbacks.Segment did not want the rest.
+	Truncated bool
+}
+
+// Path is a sender or a recipient: xxfi_envfrom's and xxfi_envrcpt's arguments.
+type Path struct {
+	Address string   // as given: "<a@example.org>"; "<>" is the null sender
+	Args    []string // the ESMTP arguments: "SIZE=1000"; nil if there are none
+}
+
+// Mailbox gives the address without the brackets, and without a source route (RFC 5321, appendix C): "a@example.org", and ""
+// for the null sender. No C function.
+func (p Path) Mailbox() string {
+	mailbox := strings.TrimSpace(p.Address)
+	if strings.HasPrefix(mailbox, "<") {
+		mailbox = strings.TrimSuffix(mailbox[1:], ">")
+	}
+	if strings.HasPrefix(mailbox, "@") { // <@relay.example,@other.example:a@example.org>
+		if _, behind, found := strings.Cut(mailbox, ":"); found {
+			return behind
+		}
+	}
+	return mailbox
+}
+
+// IsNull tells whether this is the null sender, "<>", which bounces have (RFC 5321, 4.5.5). No C function.
+func (p Path) IsNull() bool { return p.Mailbox() == "" }
+
+// Arg gives the value of an ESMTP argument, "1000" for "SIZE" in SIZE=1000, and whether there is one; an argument without
+// a value has the value "". Names are the same in upper and lower case. No C function.
+func (p Path) Arg(name string) (value string, ok bool) {
+	for _, arg := range p.Args {
+		key, value, _ := strings.Cut(arg, "=")
+		if strings.EqualFold(key, name) {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// collecting gives the protocol bits that Message asks for: what is collected is not answered, and headers come to the byte.
+func (f *filter) collecting(offered Protocol) Protocol {
+	if f.callbacks.Message == nil {
+		return 0
+	}
+	asked := (collected &^ f.set).unanswered()
+	if f.wantsLeadingSpace() {
+		asked |= SMFIP_HDR_LEADSPC
+	}
+	if f.skips && f.callbacks.Segment == nil && offered&SMFIP_SKIP != 0 {
+		asked = asked&^SMFIP_NR_BODY | SMFIP_SKIP // which is an answer
+	}
+	return asked
+}
+
+// wantsLeadingSpace tells whether it is the library that asks for SMFIP_HDR_LEADSPC: not where Callbacks.Header would see a
+// difference, or the filter has asked for it.
+func (f *filter) wantsLeadingSpace() bool {
+	return f.callbacks.Message != nil && f.callbacks.Header == nil && f.protocol&SMFIP_HDR_LEADSPC == 0
+}
+
+// message runs Callbacks.Message at the end of a message.
+func (s *Session) message(m *Modifier) Status {
+	refuse := func(message string, err error) Status {
+		s.filter.log(slog.LevelError, message+", answered SMFIS_TEMPFAIL", s, slog.Any("error", err))
+		return SMFIS_TEMPFAIL
+	}
+	mail, err := s.collected()
+	if err != nil {
+		return refuse("milter: mail not collected", err)
+	}
+	msg := s.newMessage(mail, m)
+	defer func() {
+		msg.Body = nil
+		if mail.mapped {
+			_ = syscall.Munmap(mail.body)
+		}
+	}()
+	if mail.mapped {
+		// A disk that cannot be read is a fault, which would end the process.
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	}
+	status := s.filter.callbacks.Message(s, msg, m)
+	if status == SMFIS_CONTINUE || status == SMFIS_ACCEPT {
+		if err := msg.Header.send(m); err != nil {
+			return refuse("milter: header not edited", err)
+		}
+	}
+	return status
+}
+
+// newMessage makes the mail what the filter sees.
+func (s *Session) newMessage(c mail, m *Modifier) *Message {
+	o := s.collectedOrigin()
+	msg := &Message{Host: o.host, Addr: o.addr, Helo: o.helo, Body: c.body, Truncated: c.truncated}
+	msg.Header = &Header{
+		modifier: m,
+		spaced:   s.terms.protocol&SMFIP_HDR_LEADSPC != 0,
+	}
+	fields := make([]headerField, 0, c.fields)
+	msg.Rcpts = make([]Path, 0, c.rcpts)
+	path := &msg.From
+	for texts := c.texts; texts != ""; {
+		kind := texts[0]
+		end := strings.IndexByte(texts, 0)
+		text := texts[1:end]
+		texts = texts[end+1:]
+		switch kind {
+		case textFrom:
+			msg.From.Address = text
+		case textRcpt:
+			msg.Rcpts = append(msg.Rcpts, Path{Address: text})
+			path = &msg.Rcpts[len(msg.Rcpts)-1]
+		case textArg:
+			path.Args = append(path.Args, text)
+		case textName:
+			fields = append(fields, headerField{name: text, origin: len(fields) + 1})
+		case textValue:
+			fields[len(fields)-1].value = text
+		}
+	}
+	msg.Header.sent, msg.Header.fields = fields, fields
+	return msg
+}
