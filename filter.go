@@ -14,15 +14,15 @@ import (
 type filter struct {
 	callbacks   Callbacks
 	set         callbacks // those that are not nil
+	registered  callbacks // and those that Message is made of
 	rules       crules    // what bounds the collecting of mails; nil where Message is
 	actions     Action
 	protocol    Protocol
 	macros      map[Stage][]string
 	maxDataSize int
 	logger      *slog.Logger
-	skips       bool     // MaxBody is the filter's own: the MTA is to stop there
-	guest       bool     // on a host's libmilter, see guest.go
-	implied     Protocol // guest: what its nil callbacks imply
+	skips       bool // MaxBody is the filter's own: the MTA is to stop there
+	guest       bool // on a host's libmilter, see guest.go
 	meetings    atomic.Int64
 
 	phase      atomic.Int32 // a phase
@@ -55,15 +55,16 @@ var running atomic.Pointer[filter]
 
 func newFilter(srv *Server) *filter {
 	f := &filter{
-		callbacks: srv.Callbacks,
-		set:       srv.Callbacks.set(),
-		rules:     srv.rules(),
-		actions:   srv.Actions,
-		protocol:  srv.Protocol,
-		macros:    maps.Clone(srv.Macros),
-		skips:     srv.MaxBody > 0,
-		logger:    srv.Logger,
-		sessions:  map[*Session]struct{}{},
+		callbacks:  srv.Callbacks,
+		set:        srv.Callbacks.set(),
+		registered: srv.registered(),
+		rules:      srv.rules(),
+		actions:    srv.Actions,
+		protocol:   srv.Protocol,
+		macros:     maps.Clone(srv.Macros),
+		skips:      srv.MaxBody > 0,
+		logger:     srv.Logger,
+		sessions:   map[*Session]struct{}{},
 	}
 	if f.logger == nil {
 		f.logger = slog.Default()

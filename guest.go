@@ -116,7 +116,6 @@ func (srv *Server) join() error {
 	}
 	srv.filter = newFilter(srv)
 	srv.filter.guest = true
-	srv.filter.implied = srv.registered().absent()
 	srv.filter.maxDataSize = running.Load().maxDataSize
 	srv.forced = make(chan struct{})
 	srv.served = make(chan struct{})
@@ -137,6 +136,6 @@ func (s *Session) seat(n *Negotiation) bool {
 	s.filter = a.filter
 	s.filter.stats.callbacks.Add(1) // this one: the host's has counted it
 	n.OfferedActions, n.Actions = a.offered, a.offered
-	n.Protocol |= a.filter.implied
+	n.Protocol |= a.filter.registered.absent()
 	return true
 }

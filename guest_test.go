@@ -48,7 +48,8 @@ func TestSeat(t *testing.T) {
 	t.Parallel()
 	host := newFilter(&Server{})
 	guest := newFilter(&Server{})
-	guest.guest, guest.implied = true, SMFIP_NOHELO
+	guest.guest = true
+	guest.registered = ^callbacks(0) &^ (&Callbacks{Helo: func(*Session, string) Status { return SMFIS_CONTINUE }}).set()
 	offer, _ := guests.expect(guest, SMFIF_ADDHDRS)
 
 	s := &Session{filter: host}

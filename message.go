@@ -80,7 +80,7 @@ func (f *filter) collecting(offered Protocol) Protocol {
 	if f.callbacks.Message == nil {
 		return 0
 	}
-	asked := (collected &^ f.set).unanswered()
+	asked := (f.registered & collected &^ f.set).unanswered()
 	if f.wantsLeadingSpace() {
 		asked |= SMFIP_HDR_LEADSPC
 	}
