@@ -64,6 +64,11 @@ FUZZTIME ?= 30m
 fuzz: test-deps ## feed arbitrary bytes to a filter's socket: FUZZTIME=30m
 	$(GO) test ./test/fuzz -run '^$$' -fuzz FuzzSocket -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
+.PHONY: soak
+soak: deps ## 1,000,000 mails, and 500 large ones at once: what the filter's process holds
+	$(GO) run ./test/soak
+	$(GO) run ./test/soak -conns 500 -n 500 -body 10000000 -hold
+
 .PHONY: lint
 lint: lint-deps ## gofmt, go vet, staticcheck, gcc's warnings, shellcheck
 	@files=$$(gofmt -l .) && test -z "$$files" || { echo "not gofmt'ed:" $$files; exit 1; }

@@ -48,7 +48,15 @@ type mail struct {
 	rcpts, fields int
 	truncated     bool
 	body          []byte
-	mapped        bool // body is a file's mapping, to be given back with syscall.Munmap
+	mapped        *mappedBodies // body is a file's mapping, one of these; nil: it is in memory
+}
+
+// unmap gives a mapping back.
+func (m *mail) unmap() {
+	if m.mapped != nil {
+		_ = syscall.Munmap(m.body)
+		m.mapped.leave(len(m.body))
+	}
 }
 
 // collected gives the mail that was collected, or why it was not.
@@ -77,12 +85,14 @@ func (s *Session) collected() (mail, error) {
 		m.body = C.GoBytes(unsafe.Pointer(c.body), C.int(c.body_length))
 		return m, nil
 	}
+	s.filter.mapped.enter(int(c.body_length))
 	// Private and writable, as a body in memory is: what a handler writes there is its own.
 	body, err := syscall.Mmap(int(c.file), 0, int(c.body_length), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE)
 	if err != nil {
+		s.filter.mapped.leave(int(c.body_length))
 		return mail{}, fmt.Errorf("mapping the body's file, %d bytes: %w", c.body_length, err)
 	}
-	m.body, m.mapped = body, true
+	m.body, m.mapped = body, s.filter.mapped
 	return m, nil
 }
 

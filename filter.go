@@ -21,6 +21,7 @@ type filter struct {
 	macros      map[Stage][]string
 	maxDataSize int
 	logger      *slog.Logger
+	mapped      *mappedBodies
 	skips       bool // MaxBody is the filter's own: the MTA is to stop there
 	guest       bool // on a host's libmilter, see guest.go
 	meetings    atomic.Int64
@@ -63,6 +64,7 @@ func newFilter(srv *Server) *filter {
 		protocol:   srv.Protocol,
 		macros:     maps.Clone(srv.Macros),
 		skips:      srv.MaxBody > 0,
+		mapped:     newMappedBodies(),
 		logger:     srv.Logger,
 		sessions:   map[*Session]struct{}{},
 	}

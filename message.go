@@ -8,7 +8,6 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
-	"syscall"
 )
 
 // errLimit stands before the limit that a mail has gone beyond.
@@ -109,11 +108,9 @@ func (s *Session) message(m *Modifier) Status {
 	msg := s.newMessage(mail, m)
 	defer func() {
 		msg.Body = nil
-		if mail.mapped {
-			_ = syscall.Munmap(mail.body)
-		}
+		mail.unmap()
 	}()
-	if mail.mapped {
+	if mail.mapped != nil {
 		// A disk that cannot be read is a fault, which would end the process.
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	}
