@@ -24,7 +24,6 @@ static struct milter_session *find_session(SMFICTX *ctx, bool negotiates)
 	static struct milter_session stopped = {.callbacks = ~0U}; /* the filter has: Go answers all there is */
 	struct milter_session *s = smfi_getpriv(ctx);
 
-	milter_called_go();
 	if (s == NULL)
 		s = milterBegin(ctx, negotiates);
 	return s != NULL ? s : &stopped;
@@ -33,6 +32,12 @@ static struct milter_session *find_session(SMFICTX *ctx, bool negotiates)
 static struct milter_session *session_of(SMFICTX *ctx)
 {
 	return find_session(ctx, false);
+}
+
+/* What Go gets of a callback, besides its arguments. */
+static struct milter_caller caller(SMFICTX *ctx, const struct milter_session *s)
+{
+	return (struct milter_caller){.ctx = ctx, .handle = s != NULL ? s->handle : NULL, .thread = milter_thread()};
 }
 
 static bool is_gos(const struct milter_session *s, enum milter_callback callback)
@@ -55,13 +60,13 @@ static bool collects(const struct milter_session *s, sfsistat status)
 static sfsistat on_negotiate(SMFICTX *ctx, unsigned long f0, unsigned long f1, unsigned long f2, unsigned long f3,
 			     unsigned long *pf0, unsigned long *pf1, unsigned long *pf2, unsigned long *pf3)
 {
-	return milterNegotiate(ctx, find_session(ctx, true)->handle, f0, f1, f2, f3, pf0, pf1, pf2, pf3);
+	return milterNegotiate(caller(ctx, find_session(ctx, true)), f0, f1, f2, f3, pf0, pf1, pf2, pf3);
 }
 
 static sfsistat on_connect(SMFICTX *ctx, char *host, _SOCK_ADDR *addr)
 {
 	struct milter_session *s = session_of(ctx);
-	sfsistat status = is_gos(s, MILTER_CONNECT) ? milterConnect(ctx, s->handle, host, addr)
+	sfsistat status = is_gos(s, MILTER_CONNECT) ? milterConnect(caller(ctx, s), host, addr)
 						    : unanswered(s, SMFIP_NR_CONN);
 
 	if (collects(s, status))
@@ -75,13 +80,13 @@ static sfsistat on_unknown(SMFICTX *ctx, const char *command)
 	struct milter_session *s = session_of(ctx);
 	size_t size = malloc_usable_size((void *)command);
 
-	return is_gos(s, MILTER_UNKNOWN) ? milterUnknown(ctx, s->handle, command, strnlen(command, size)) : SMFIS_CONTINUE;
+	return is_gos(s, MILTER_UNKNOWN) ? milterUnknown(caller(ctx, s), command, strnlen(command, size)) : SMFIS_CONTINUE;
 }
 
 static sfsistat on_helo(SMFICTX *ctx, char *identity)
 {
 	struct milter_session *s = session_of(ctx);
-	sfsistat status = is_gos(s, MILTER_HELO) ? milterHelo(ctx, s->handle, identity)
+	sfsistat status = is_gos(s, MILTER_HELO) ? milterHelo(caller(ctx, s), identity)
 						 : unanswered(s, SMFIP_NR_HELO);
 
 	if (collects(s, status))
@@ -92,7 +97,7 @@ static sfsistat on_helo(SMFICTX *ctx, char *identity)
 static sfsistat on_envfrom(SMFICTX *ctx, char **argv)
 {
 	struct milter_session *s = session_of(ctx);
-	sfsistat status = is_gos(s, MILTER_ENVFROM) ? milterMailFrom(ctx, s->handle, argv)
+	sfsistat status = is_gos(s, MILTER_ENVFROM) ? milterMailFrom(caller(ctx, s), argv)
 						    : unanswered(s, SMFIP_NR_MAIL);
 
 	if (collects(s, status))
@@ -112,7 +117,7 @@ static bool is_refused(SMFICTX *ctx, const struct milter_session *s)
 static sfsistat on_envrcpt(SMFICTX *ctx, char **argv)
 {
 	struct milter_session *s = session_of(ctx);
-	sfsistat status = is_gos(s, MILTER_ENVRCPT) ? milterRcptTo(ctx, s->handle, argv)
+	sfsistat status = is_gos(s, MILTER_ENVRCPT) ? milterRcptTo(caller(ctx, s), argv)
 						    : unanswered(s, SMFIP_NR_RCPT);
 
 	if (collects(s, status) && !is_refused(ctx, s))
@@ -124,13 +129,13 @@ static sfsistat on_data(SMFICTX *ctx)
 {
 	struct milter_session *s = session_of(ctx);
 
-	return is_gos(s, MILTER_DATA) ? milterData(ctx, s->handle) : SMFIS_CONTINUE;
+	return is_gos(s, MILTER_DATA) ? milterData(caller(ctx, s)) : SMFIS_CONTINUE;
 }
 
 static sfsistat on_header(SMFICTX *ctx, char *name, char *value)
 {
 	struct milter_session *s = session_of(ctx);
-	sfsistat status = is_gos(s, MILTER_HEADER) ? milterHeader(ctx, s->handle, name, value)
+	sfsistat status = is_gos(s, MILTER_HEADER) ? milterHeader(caller(ctx, s), name, value)
 						   : unanswered(s, SMFIP_NR_HDR);
 
 	if (collects(s, status))
@@ -142,13 +147,13 @@ static sfsistat on_eoh(SMFICTX *ctx)
 {
 	struct milter_session *s = session_of(ctx);
 
-	return is_gos(s, MILTER_EOH) ? milterEOH(ctx, s->handle) : SMFIS_CONTINUE;
+	return is_gos(s, MILTER_EOH) ? milterEOH(caller(ctx, s)) : SMFIS_CONTINUE;
 }
 
 static sfsistat on_body(SMFICTX *ctx, unsigned char *segment, size_t length)
 {
 	struct milter_session *s = session_of(ctx);
-	sfsistat status = is_gos(s, MILTER_BODY) ? milterSegment(ctx, s->handle, segment, length)
+	sfsistat status = is_gos(s, MILTER_BODY) ? milterSegment(caller(ctx, s), segment, length)
 						 : unanswered(s, SMFIP_NR_BODY);
 
 	if (collects(s, status)) {
@@ -164,7 +169,7 @@ static sfsistat on_body(SMFICTX *ctx, unsigned char *segment, size_t length)
 static sfsistat on_eom(SMFICTX *ctx)
 {
 	struct milter_session *s = session_of(ctx);
-	sfsistat status = milterEOM(ctx, s->handle);
+	sfsistat status = milterEOM(caller(ctx, s));
 
 	milter_mail_end(s);
 	return status;
@@ -175,7 +180,7 @@ static sfsistat on_abort(SMFICTX *ctx)
 	struct milter_session *s = session_of(ctx);
 
 	milter_mail_end(s);
-	return is_gos(s, MILTER_ABORT) ? milterAbort(ctx, s->handle) : SMFIS_CONTINUE;
+	return is_gos(s, MILTER_ABORT) ? milterAbort(caller(ctx, s)) : SMFIS_CONTINUE;
 }
 
 /* A session that had no other callback is Go's to begin here, and ends with this one. */
@@ -184,9 +189,8 @@ static sfsistat on_close(SMFICTX *ctx)
 	struct milter_session *s = smfi_getpriv(ctx);
 	sfsistat status;
 
-	milter_called_go();
 	smfi_setpriv(ctx, NULL);
-	status = milterClose(ctx, s != NULL ? s->handle : NULL);
+	status = milterClose(caller(ctx, s));
 	milter_session_free(s);
 	return status;
 }

@@ -37,8 +37,15 @@ int milter_setmlreply(SMFICTX *ctx, const char *rcode, const char *xcode, char *
 void milter_setdbg(int level);
 bool milter_on_main_thread(void);
 
-/* thread_end.c: each callback says that its thread calls Go. */
-void milter_called_go(void);
+/* Who calls Go: on which of libmilter's threads, and for which connection and session. */
+struct milter_caller {
+	SMFICTX *ctx;
+	void *handle; /* NULL: the session has none */
+	unsigned int thread;
+};
+
+/* threads.c: the number that Go has for the thread that runs. */
+unsigned int milter_thread(void);
 unsigned long milter_threads_lingered(void);
 
 #endif

@@ -67,7 +67,7 @@ func TestBuildWithoutHeaders(t *testing.T) {
 func TestBuildWithWrongPrototype(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ file, from, to string }{
-		"export": {"cgo_callbacks.go", "handle unsafe.Pointer, argv **C.char", "handle unsafe.Pointer, argv **C.uint"},
+		"export": {"cgo_callbacks.go", "struct_milter_caller, argv **C.char", "struct_milter_caller, argv **C.uint"},
 		"shim":   {"bridge.c", "on_header(SMFICTX *ctx, char *name, char *value)", "on_header(SMFICTX *ctx, char *name, int *value)"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -81,6 +81,52 @@ type Callbacks struct {
 	Close func(s *Session)
 }
 
+// arguments are those of a callback, each step's own: what the MTA sent.
+type arguments struct {
+	negotiation *Negotiation
+	addr        net.Addr
+	text        string // a host, an identity, a command, an address, a header field's name
+	value       string
+	list        []string
+	segment     []byte
+}
+
+// dispatch calls the filter's callback of a step.
+func (s *Session) dispatch(st step, a *arguments) Status {
+	cb := &s.filter.callbacks
+	switch st {
+	case stepNegotiate:
+		return s.negotiate(a.negotiation)
+	case stepConnect:
+		return cb.Connect(s, a.text, a.addr)
+	case stepUnknown:
+		return cb.Unknown(s, a.text)
+	case stepHelo:
+		return cb.Helo(s, a.text)
+	case stepMailFrom:
+		return cb.MailFrom(s, a.text, a.list)
+	case stepRcptTo:
+		return cb.RcptTo(s, a.text, a.list)
+	case stepData:
+		return cb.Data(s)
+	case stepHeader:
+		return cb.Header(s, a.text, a.value)
+	case stepEOH:
+		return cb.EOH(s)
+	case stepSegment:
+		return cb.Segment(s, a.segment)
+	case stepEOM:
+		return s.eom()
+	case stepAbort:
+		cb.Abort(s)
+	case stepClose:
+		if cb.Close != nil {
+			cb.Close(s)
+		}
+	}
+	return SMFIS_CONTINUE
+}
+
 // step is a callback, as Session and the log see it.
 type step int
 

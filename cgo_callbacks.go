@@ -92,108 +92,93 @@ func milterBegin(ctx *C.SMFICTX, negotiates C.bool) *C.struct_milter_session {
 	return begin(ctx, bool(negotiates))
 }
 
+//export milterThreadBegin
+func milterThreadBegin() C.uint {
+	return C.uint(beginThread())
+}
+
+//export milterThreadEnd
+func milterThreadEnd(number C.uint) {
+	endThread(uint32(number))
+}
+
+// callerOf finds the thread that C calls on.
+func callerOf(c C.struct_milter_caller) caller {
+	return caller{threadOf(uint32(c.thread)), c.ctx, c.handle}
+}
+
 //export milterNegotiate
-func milterNegotiate(ctx *C.SMFICTX, handle unsafe.Pointer, f0, f1, f2, f3 C.ulong, pf0, pf1, pf2, pf3 *C.ulong) C.sfsistat {
+func milterNegotiate(c C.struct_milter_caller, f0, f1, f2, f3 C.ulong, pf0, pf1, pf2, pf3 *C.ulong) C.sfsistat {
 	n := &Negotiation{
 		OfferedActions: Action(f0), OfferedProtocol: Protocol(f1), OfferedF2: uint32(f2), OfferedF3: uint32(f3),
 		Actions: Action(*pf0), Protocol: Protocol(*pf1), F2: uint32(*pf2), F3: uint32(*pf3),
 	}
-	status := call(ctx, handle, stepNegotiate, func(s *Session) Status { return s.negotiate(n) })
+	status := call(callerOf(c), stepNegotiate, arguments{negotiation: n})
 	*pf0, *pf1, *pf2, *pf3 = C.ulong(n.Actions), C.ulong(n.Protocol), C.ulong(n.F2), C.ulong(n.F3)
 	return C.sfsistat(status)
 }
 
 //export milterConnect
-func milterConnect(ctx *C.SMFICTX, handle unsafe.Pointer, host *C.char, sockaddr *C.struct_sockaddr) C.sfsistat {
-	name, addr := C.GoString(host), netAddr(sockaddr)
-	return C.sfsistat(call(ctx, handle, stepConnect, func(s *Session) Status {
-		return s.filter.callbacks.Connect(s, name, addr)
-	}))
+func milterConnect(c C.struct_milter_caller, host *C.char, sockaddr *C.struct_sockaddr) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepConnect, arguments{text: C.GoString(host), addr: netAddr(sockaddr)}))
 }
 
 //export milterUnknown
-func milterUnknown(ctx *C.SMFICTX, handle unsafe.Pointer, command *C.milter_const_char, length C.size_t) C.sfsistat {
+func milterUnknown(c C.struct_milter_caller, command *C.milter_const_char, length C.size_t) C.sfsistat {
 	text := string(unsafe.Slice((*byte)(unsafe.Pointer(command)), length))
-	return C.sfsistat(call(ctx, handle, stepUnknown, func(s *Session) Status {
-		return s.filter.callbacks.Unknown(s, text)
-	}))
+	return C.sfsistat(call(callerOf(c), stepUnknown, arguments{text: text}))
 }
 
 //export milterHelo
-func milterHelo(ctx *C.SMFICTX, handle unsafe.Pointer, identity *C.char) C.sfsistat {
-	name := C.GoString(identity)
-	return C.sfsistat(call(ctx, handle, stepHelo, func(s *Session) Status {
-		return s.filter.callbacks.Helo(s, name)
-	}))
+func milterHelo(c C.struct_milter_caller, identity *C.char) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepHelo, arguments{text: C.GoString(identity)}))
 }
 
 //export milterMailFrom
-func milterMailFrom(ctx *C.SMFICTX, handle unsafe.Pointer, argv **C.char) C.sfsistat {
+func milterMailFrom(c C.struct_milter_caller, argv **C.char) C.sfsistat {
 	address, args := envelope(argv)
-	return C.sfsistat(call(ctx, handle, stepMailFrom, func(s *Session) Status {
-		return s.filter.callbacks.MailFrom(s, address, args)
-	}))
+	return C.sfsistat(call(callerOf(c), stepMailFrom, arguments{text: address, list: args}))
 }
 
 //export milterRcptTo
-func milterRcptTo(ctx *C.SMFICTX, handle unsafe.Pointer, argv **C.char) C.sfsistat {
+func milterRcptTo(c C.struct_milter_caller, argv **C.char) C.sfsistat {
 	address, args := envelope(argv)
-	return C.sfsistat(call(ctx, handle, stepRcptTo, func(s *Session) Status {
-		return s.filter.callbacks.RcptTo(s, address, args)
-	}))
+	return C.sfsistat(call(callerOf(c), stepRcptTo, arguments{text: address, list: args}))
 }
 
 //export milterData
-func milterData(ctx *C.SMFICTX, handle unsafe.Pointer) C.sfsistat {
-	return C.sfsistat(call(ctx, handle, stepData, func(s *Session) Status {
-		return s.filter.callbacks.Data(s)
-	}))
+func milterData(c C.struct_milter_caller) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepData, arguments{}))
 }
 
 //export milterHeader
-func milterHeader(ctx *C.SMFICTX, handle unsafe.Pointer, name, value *C.char) C.sfsistat {
-	field, text := C.GoString(name), C.GoString(value)
-	return C.sfsistat(call(ctx, handle, stepHeader, func(s *Session) Status {
-		return s.filter.callbacks.Header(s, field, text)
-	}))
+func milterHeader(c C.struct_milter_caller, name, value *C.char) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepHeader, arguments{text: C.GoString(name), value: C.GoString(value)}))
 }
 
 //export milterEOH
-func milterEOH(ctx *C.SMFICTX, handle unsafe.Pointer) C.sfsistat {
-	return C.sfsistat(call(ctx, handle, stepEOH, func(s *Session) Status {
-		return s.filter.callbacks.EOH(s)
-	}))
+func milterEOH(c C.struct_milter_caller) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepEOH, arguments{}))
 }
 
 //export milterSegment
-func milterSegment(ctx *C.SMFICTX, handle unsafe.Pointer, segment *C.uchar, length C.size_t) C.sfsistat {
-	bytes := unsafe.Slice((*byte)(segment), length)
-	return C.sfsistat(call(ctx, handle, stepSegment, func(s *Session) Status {
-		return s.filter.callbacks.Segment(s, bytes)
-	}))
+func milterSegment(c C.struct_milter_caller, segment *C.uchar, length C.size_t) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepSegment, arguments{segment: unsafe.Slice((*byte)(segment), length)}))
 }
 
 //export milterEOM
-func milterEOM(ctx *C.SMFICTX, handle unsafe.Pointer) C.sfsistat {
-	return C.sfsistat(call(ctx, handle, stepEOM, (*Session).eom))
+func milterEOM(c C.struct_milter_caller) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepEOM, arguments{}))
 }
 
 //export milterAbort
-func milterAbort(ctx *C.SMFICTX, handle unsafe.Pointer) C.sfsistat {
-	return C.sfsistat(call(ctx, handle, stepAbort, func(s *Session) Status {
-		s.filter.callbacks.Abort(s)
-		return SMFIS_CONTINUE
-	}))
+func milterAbort(c C.struct_milter_caller) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepAbort, arguments{}))
 }
 
 //export milterClose
-func milterClose(ctx *C.SMFICTX, handle unsafe.Pointer) C.sfsistat {
-	return C.sfsistat(call(ctx, handle, stepClose, func(s *Session) Status {
-		if s.filter.callbacks.Close != nil {
-			s.filter.callbacks.Close(s)
-		}
-		return SMFIS_CONTINUE
-	}))
+func milterClose(c C.struct_milter_caller) C.sfsistat {
+	return C.sfsistat(call(callerOf(c), stepClose, arguments{}))
 }
 
 // envelope copies xxfi_envfrom's and xxfi_envrcpt's argument list: the address, then the ESMTP arguments, then NULL.

@@ -160,17 +160,16 @@ func (f *filter) log(level slog.Level, message string, s *Session, attrs ...slog
 	if f == nil {
 		return
 	}
-	_, _ = protect(s, func(*Session) Status {
+	shielded(func() {
 		ctx := context.Background()
 		if !f.logger.Enabled(ctx, level) {
-			return SMFIS_CONTINUE
+			return
 		}
 		attrs = append(attrs, slog.Uint64("session", s.id))
 		if queueID, ok := s.Macro("i"); ok {
 			attrs = append(attrs, slog.String("queue_id", queueID))
 		}
 		f.logger.LogAttrs(ctx, level, message, attrs...)
-		return SMFIS_CONTINUE
 	})
 }
 

@@ -21,7 +21,7 @@ import (
 var deciding = register("deciding", func(e *child) *milter.Server {
 	srv := &milter.Server{}
 	if e.arg == "files of 1 MB" {
-		srv.MaxBody = 1 << 30 // so that pieces are answered
+		srv.MaxBody = 1 << 30          // so that pieces are answered
 		signal.Ignore(syscall.SIGXFSZ) // which would end any program
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20}); err != nil {
 			panic(err)

@@ -18,34 +18,39 @@ type crash struct {
 	stack []byte
 }
 
-// protect runs a handler and gives what it returned, or how it crashed.
-//
-// The handler runs as a coroutine, which is a goroutine of its own on the same thread: runtime.Goexit ends a goroutine for
-// good, and the one that C called must not end, for it has to return to C (the Go runtime ends the process otherwise).
-func protect(s *Session, handler func(s *Session) Status) (status Status, crashed *crash) {
+// outcome is what a handler returned, or how it crashed.
+type outcome struct {
+	status  Status
+	crashed *crash
+}
+
+// of runs a handler in a coroutine. After runtime.Goexit it panics, in place of the Goexit, which would go on in the
+// goroutine that the coroutine belongs to: who resumes the coroutine recovers.
+func (o *outcome) of(handler func() Status) {
+	*o = outcome{}
+	returned := false
 	defer func() {
-		if recover() != nil && crashed == nil { // Goexit's, see below; anything else would be a fault of this function
-			crashed = &crash{value: errGoexit}
+		unlockOSThread()
+		if returned {
+			return
+		}
+		o.crashed = &crash{value: recover(), stack: debug.Stack()}
+		if o.crashed.value == nil {
+			o.crashed.value = errGoexit
+			panic(errGoexit)
 		}
 	}()
+	o.status = handler()
+	returned = true
+}
+
+// shielded runs f in a coroutine made for it, so that it may crash: in a callback, where a thread's own is not at hand.
+func shielded(f func()) {
+	defer func() { _ = recover() }() // Goexit's, see outcome.of
 	run, _ := iter.Pull(func(func(struct{}) bool) {
-		returned := false
-		defer func() {
-			unlockOSThread()
-			if returned {
-				return
-			}
-			crashed = &crash{value: recover(), stack: debug.Stack()}
-			if crashed.value == nil {
-				crashed.value = errGoexit
-				panic(errGoexit) // in place of the Goexit, which would go on in the goroutine that C called
-			}
-		}()
-		status = handler(s)
-		returned = true
+		new(outcome).of(func() Status { f(); return SMFIS_CONTINUE })
 	})
 	run()
-	return status, crashed
 }
 
 // unlockOSThread takes back what a handler has locked and not unlocked: a coroutine must leave its thread as it was, or

@@ -144,13 +144,13 @@ func (s *Session) release() {
 
 // call runs a callback: every export goes through here. It finds the session, keeps whatever the handler does from
 // reaching C, and gives the status that libmilter is to get.
-func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session) Status) Status {
+func call(c caller, st step, args arguments) Status {
 	var s *Session
 	if st == stepClose {
-		s = closed(conn, handle)
-		marked(conn)
+		s = closed(c.conn, c.handle)
+		marked(c.conn)
 	} else {
-		s = find(conn, handle)
+		s = find(c.conn, c.handle)
 	}
 	if s == nil {
 		return SMFIS_TEMPFAIL
@@ -158,14 +158,21 @@ func call(conn smfictx, handle unsafe.Pointer, st step, handler func(s *Session)
 	s.filter.stats.callbacks.Add(1)
 	s.enter(st)
 	s.filter.meet()
-	status, crashed := protect(s, handler)
+	outcome := c.thread.run(s, st, args)
 	s.filter.meet()
-	status = s.answer(st, status, crashed)
+	status := s.answer(st, outcome)
 	s.enter(stepNone)
 	if st == stepClose {
 		s.end()
 	}
 	return status
+}
+
+// caller is what C calls with: on which thread, and for which connection and session.
+type caller struct {
+	thread *thread
+	conn   smfictx
+	handle unsafe.Pointer
 }
 
 // enter marks the callback that runs. It waits for calls to libmilter that other goroutines are in the middle of.
@@ -177,8 +184,8 @@ func (s *Session) enter(st step) {
 
 // answer gives what libmilter is told: status, unless the handler crashed, or status is none, or the step is one that
 // was negotiated not to be answered.
-func (s *Session) answer(st step, status Status, crashed *crash) Status {
-	f := s.filter
+func (s *Session) answer(st step, o outcome) Status {
+	f, status, crashed := s.filter, o.status, o.crashed
 	switch {
 	case crashed != nil:
 		f.stats.panics.Add(1)

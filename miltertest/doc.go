@@ -29,7 +29,9 @@
 //     order can therefore pass in one test because another has gone without the steps between.
 //   - libmilter's threads run until the process ends. Package goleak is to ignore what belongs to them:
 //     goleak.IgnoreAnyFunction("github.com/libmilter/go-libmilter.(*Server).serve"),
-//     goleak.IgnoreAnyFunction("github.com/libmilter/go-libmilter.smfiMain") and goleak.IgnoreTopFunction("runtime.goexit").
+//     goleak.IgnoreAnyFunction("github.com/libmilter/go-libmilter.smfiMain"),
+//     goleak.IgnoreAnyFunction("github.com/libmilter/go-libmilter.(*thread).coroutine")
+//     and goleak.IgnoreTopFunction("runtime.goexit").
 //
 // # In callbacks
 //

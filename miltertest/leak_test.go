@@ -17,7 +17,7 @@ import (
 func TestNothingLeft(t *testing.T) {
 	const library = "github.com/libmilter/go-libmilter."
 	libmilter := []goleak.Option{goleak.IgnoreAnyFunction(library + "(*Server).serve"),
-		goleak.IgnoreAnyFunction(library + "smfiMain"), goleak.IgnoreTopFunction("runtime.goexit")}
+		goleak.IgnoreAnyFunction(library + "smfiMain"), goleak.IgnoreAnyFunction(library + "(*thread).coroutine"), goleak.IgnoreTopFunction("runtime.goexit")}
 	var before, after runtime.MemStats
 	for round := range 3 {
 		if round == 1 {
