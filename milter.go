@@ -87,6 +87,13 @@ type Server struct {
 	// Limits bound what is collected for Message: no C function.
 	Limits Limits
 
+	// KeepGOMAXPROCS leaves runtime.GOMAXPROCS as it is: no C function. Otherwise a server that runs raises it to 16, if it
+	// is less and the environment variable GOMAXPROCS is not set, and takes that back when it stops. A thread of libmilter's
+	// that returns from a callback keeps a place in Go's scheduler (a P) for a while; when there are more such threads than
+	// places, the next callback waits for one, up to 10 ms. The places do not make more threads run at a time than there are
+	// processors, but a program that computes much in goroutines of its own beside the filter may want its old number.
+	KeepGOMAXPROCS bool
+
 	// Logger gets what the library has to say: panics and wrong statuses, with the session and, if known, the queue id.
 	// nil is slog.Default. (libmilter itself writes to syslog.)
 	Logger *slog.Logger
@@ -280,6 +287,7 @@ func setMaxDataSize(size int) int {
 
 // serve runs smfi_main to its end.
 func (srv *Server) serve() error {
+	defer srv.raiseProcs()()
 	var err error
 	go offMainThread(func() {
 		err = smfiMain()
