@@ -56,7 +56,11 @@ func openSocket(addr address, remove bool, mode fs.FileMode) (*socket, error) {
 // open is smfi_opensocket, with the permissions that a unix socket is to have.
 func (sock *socket) open(remove bool, mode fs.FileMode) bool {
 	if sock.addr.network != "unix" {
-		return smfiOpensocket(false) == nil
+		before := listeners()
+		delete(before, sock.addr.fd) // fd: was open before
+		opened := smfiOpensocket(false) == nil
+		sendAtOnce(before)
+		return opened
 	}
 	if mode != 0 {
 		// So that nobody can connect before settle has set the mode. The umask is the whole process's: a file that is
