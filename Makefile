@@ -33,8 +33,8 @@ ON_LIBMILTER = . ./miltertest ./test/fuzz ./test/message
 
 # MILTER_TEST_MODEL tells the tests which threading model they must find themselves on: Debian's libmilter has the pool
 # of workers, test/libmilter/build.sh makes upstream's.
-.PHONY: test test-pool test-threads test-cgocheck test-examples
-test: test-pool test-threads test-cgocheck test-examples ## run all tests, on both of libmilter's threading models
+.PHONY: test test-pool test-threads test-cgocheck test-examples test-bench
+test: test-pool test-threads test-cgocheck test-examples test-bench ## run all tests, on both of libmilter's threading models
 
 test-pool: test-deps ## run the tests on Debian's libmilter, with the race detector
 	MILTER_TEST_MODEL=pool $(GO) test -race -count=1 -timeout 20m $(TEST_ARGS) ./...
@@ -46,8 +46,11 @@ test-threads: test-deps ## run the library's tests on a libmilter with a thread 
 test-cgocheck: test-deps ## run the library's tests twice over, with cgo's strict pointer checks
 	MILTER_TEST_MODEL=pool GOEXPERIMENT=cgocheck2 $(GO) test -count=2 -timeout 20m $(TEST_ARGS) $(ON_LIBMILTER)
 
-test-examples: deps
+test-examples: test-deps
 	cd examples && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m $(TEST_ARGS) ./...
+
+test-bench: test-deps ## run each filter and each workload of the benchmark for a moment
+	cd bench && $(GO) test -count=1 -timeout 20m $(TEST_ARGS) ./...
 
 N ?= 3000
 .PHONY: conformance conformance-asan
@@ -64,6 +67,10 @@ FUZZTIME ?= 30m
 fuzz: test-deps ## feed arbitrary bytes to a filter's socket: FUZZTIME=30m
 	$(GO) test ./test/fuzz -run '^$$' -fuzz FuzzSocket -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
+.PHONY: bench
+bench: deps ## compare filters with filters in C, in ten minutes: BENCH_ARGS=-quick for a look
+	cd bench && $(GO) run . $(BENCH_ARGS)
+
 .PHONY: soak
 soak: deps ## 1,000,000 mails, and 500 large ones at once: what the filter's process holds
 	$(GO) run ./test/soak
@@ -73,9 +80,8 @@ soak: deps ## 1,000,000 mails, and 500 large ones at once: what the filter's pro
 lint: lint-deps ## gofmt, go vet, staticcheck, gcc's warnings, shellcheck
 	@files=$$(gofmt -l .) && test -z "$$files" || { echo "not gofmt'ed:" $$files; exit 1; }
 	$(GO) vet ./...
-	cd examples && $(GO) vet ./...
 	$(STATICCHECK) ./...
-	cd examples && $(STATICCHECK) ./...
+	@for module in examples bench; do (cd $$module && $(GO) vet ./... && $(STATICCHECK) ./...) || exit 1; done
 	scripts/lint-c.sh
 	shellcheck .ci/run scripts/*.sh test/libmilter/build.sh
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The shim and the reference filter through the compiler with every warning an error, in C17 and in C23.
+# The shim, the reference filters and the load generator through the compiler with every warning an error, in C17 and in C23.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -10,7 +10,7 @@ mapfile -t cgo < <(go list -f '{{join .CgoFiles "\n"}}')
 go tool cgo -objdir "$work" -importpath "$(go list)" -- -I. "${cgo[@]}"
 
 for standard in c17 c2x; do
-	for file in *.c test/cfilter/cfilter.c test/conformance/cfilter/*.c; do
+	for file in *.c test/cfilter/*.c test/conformance/cfilter/*.c bench/cfilter/*.c bench/load/*.c; do
 		echo "gcc -std=$standard $file"
 		gcc -std=$standard -Wall -Wextra -Werror -fsyntax-only -I. -I"$work" "$file"
 	done

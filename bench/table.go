@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// loadLimit is the part of a CPU from which the load generator may be what is measured.
+const loadLimit = 0.9
+
+// table gives the results as Markdown.
+func (r *results) table() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Results\n\n")
+	fmt.Fprintf(&b, "Ratios to the filter in C of the same column \"to\", each the median (and the quartiles) of %d pairs of runs of %g s on %d\n"+
+		"CPUs. Of mails/s more is better, of all else less. README.md says what the columns mean.\n\n", r.count(), r.Seconds, r.CPUs)
+	for _, f := range r.Filters {
+		fmt.Fprintf(&b, "- `%s`: %s\n", f.Name, f.About)
+	}
+	for _, missing := range r.Missing {
+		fmt.Fprintf(&b, "- Not run: %s\n", missing)
+	}
+	for _, model := range r.Models {
+		for _, w := range r.Workloads {
+			r.section(&b, model, w)
+		}
+	}
+	busiest := r.busiest()
+	fmt.Fprintf(&b, "\nThe load generator took %.0f %% of a CPU at most (%s, %s, %s).\n",
+		100*busiest.Load, busiest.Filter, busiest.Model, busiest.Workload)
+	if busiest.Load > loadLimit {
+		fmt.Fprintf(&b, "That is near its limit: there the filters may be faster than they look.\n")
+	}
+	return b.String()
+}
+
+func (r *results) section(b *strings.Builder, model string, w workload) {
+	rows := r.rows(model, w.Name)
+	if rows == "" {
+		return
+	}
+	fmt.Fprintf(b, "\n## %s, %s\n\n%s\n\n| filter | to |", w.Name, model, w.About)
+	for _, m := range measures {
+		fmt.Fprintf(b, " %s |", m.Title)
+	}
+	fmt.Fprintf(b, "\n|---|---|%s\n%s", strings.Repeat("---|", len(measures)), rows)
+}
+
+func (r *results) rows(model, workload string) string {
+	var b strings.Builder
+	for _, f := range r.Filters {
+		if _, ok := r.of(f.Name, model, workload, measures[0]); !ok {
+			continue
+		}
+		fmt.Fprintf(&b, "| %s | %s |", f.Name, f.Yardstick)
+		for _, m := range measures {
+			fmt.Fprintf(&b, " %s |", r.cell(f.Name, model, workload, m))
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func (r *results) cell(filter, model, workload string, m measure) string {
+	s, ok := r.of(filter, model, workload, m)
+	if !ok {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", s.median, s.low, s.high)
+}
