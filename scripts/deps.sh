@@ -4,7 +4,7 @@ set -euo pipefail
 
 case ${1-} in
 build) packages=(gcc libc6-dev libmilter-dev) ;;
-test) packages=(gcc libc6-dev libmilter-dev dpkg-dev iproute2 m4 patch postfix swaks) ;;
+test) packages=(gcc libc6-dev libmilter-dev dpkg-dev haproxy iproute2 libsasl2-modules m4 patch postfix python3-milter redis-server sasl2-bin swaks) ;;
 lint) packages=(gcc libc6-dev libmilter-dev shellcheck) ;;
 *)
 	echo "usage: deps.sh build|test|lint" >&2
@@ -56,12 +56,30 @@ if [[ " ${missing[*]} " == *" postfix "* ]]; then
 	# The tests have a configuration of their own: the package needs none, and then starts nothing.
 	echo 'postfix postfix/main_mailer_type select No configuration' | "${root[@]}" debconf-set-selections
 fi
+
+# The tests start servers of their own. The packages' are not to run: policy-rc.d forbids it now, update-rc.d later on.
+work=$(mktemp -d)
+policy=
+cleanup() {
+	rm -rf "$work"
+	[[ -z $policy ]] || "${root[@]}" rm -f "$policy"
+}
+trap cleanup EXIT
+if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+	printf '#!/bin/sh\nexit 101\n' >"$work/policy"
+	policy=/usr/sbin/policy-rc.d
+	"${root[@]}" cp "$work/policy" "$policy"
+	"${root[@]}" chmod 755 "$policy"
+fi
 ((!${#missing[@]})) || install "${missing[@]}"
+for package in "${missing[@]}"; do
+	case $package in
+	haproxy | redis-server) "${root[@]}" update-rc.d "$package" disable ;;
+	esac
+done
 
 if [[ $unpack ]]; then
 	echo "unpacking sendmail-bin and sendmail-cf"
-	work=$(mktemp -d)
-	trap 'rm -rf "$work"' EXIT
 	(cd "$work" && apt-get -qq -o APT::Sandbox::User=root download sendmail-bin sendmail-cf)
 	# The libraries that it needs; the rest of its dependencies are for an installation.
 	mapfile -t libraries < <(dpkg-deb -f "$work"/sendmail-bin_*.deb Depends | grep -oE '\blib[a-z0-9.+-]+')
