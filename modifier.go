@@ -325,7 +325,8 @@ func (m *Modifier) Quarantine(reason string) error {
 	})
 }
 
-// Progress is smfi_progress: it tells the MTA that the filter is still at work, and so starts the MTA's timeout anew.
+// Progress is smfi_progress: it tells the MTA that the filter is still at work, and so starts the MTA's timeout for a reply anew.
+// Sendmail has another one for the whole end of message (E in its T=, 5 minutes), which stays as it is.
 //
 // Errors: see Modifier.
 //

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"net"
 	"os"
 	"testing"
 )
@@ -21,4 +22,14 @@ func GiveUp(t testing.TB, reason string) {
 	} else {
 		t.Skip(reason)
 	}
+}
+
+// RequireIPv6 skips the test on a machine without ::1, in CI as well: containers often have none.
+func RequireIPv6(t testing.TB) {
+	t.Helper()
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6: ", err)
+	}
+	_ = l.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -54,13 +55,17 @@ func mainCF(dir string, cfg Config) map[string]string {
 		"smtpd_milters":         strings.Join(cfg.Milters, ", "),
 		"milter_default_action": cmp.Or(cfg.DefaultAction, "tempfail"),
 	}
+	if cfg.IPv6 {
+		params["inet_protocols"] = "all"
+		params["inet_interfaces"] += ", [::1]"
+		params["mynetworks"] += ", [::1]/128"
+	}
 	maps.Copy(params, cfg.Params)
 	return params
 }
 
 // masterCF are the services of master.cf but for smtpd: no chroot, and no smtp, so that no mail can leave the machine.
-const masterCF = `
-cleanup unix       n - n - 0 cleanup
+const masterCF = `cleanup unix       n - n - 0 cleanup
 qmgr    unix       n - n 300 1 qmgr
 rewrite unix       - - n - - trivial-rewrite
 bounce  unix       - - n - 0 bounce
@@ -93,12 +98,20 @@ func (s *Server) writeMainCF(cfg Config) {
 		fmt.Fprintf(&text, "%s = %s\n", name, params[name])
 	}
 	s.writeFile("main.cf", text.String())
+	for name, text := range cfg.Files {
+		s.writeFile(name, text)
+	}
 }
 
-// writeMasterCF writes master.cf, with smtpd on the server's address.
+// writeMasterCF writes master.cf, with smtpd on the server's addresses.
 func (s *Server) writeMasterCF() {
 	s.t.Helper()
-	s.writeFile("master.cf", s.addr+" inet n - n - 100 smtpd"+masterCF)
+	smtpd := " inet n - n - 100 smtpd\n"
+	text := s.addr + smtpd
+	if s.ipv6 {
+		text += s.Addr6() + smtpd
+	}
+	s.writeFile("master.cf", text+masterCF)
 }
 
 // writeFile writes a configuration file. It dates it back: every Postfix program that reads main.cf waits until the file is
@@ -106,6 +119,9 @@ func (s *Server) writeMasterCF() {
 func (s *Server) writeFile(name, text string) {
 	s.t.Helper()
 	path := s.path("etc", name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		s.t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestNothingLeft(t *testing.T) {
 				assert.Contains(t, out, "daemon started -- version", "the mail log is shown")
 			}
 			harness.AssertNothingLeft(t, victim.Dir, victim.Addr)
-			assert.True(t, harness.Poll(func() bool { return !groupLives(victim.Master) }), "a daemon is left of %+v", victim)
+			assert.True(t, harness.Poll(func() bool { return !harness.GroupLives(victim.Master) }), "a daemon is left of %+v", victim)
 		})
 	}
 }

@@ -14,6 +14,7 @@ package postfix
 
 import (
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -34,8 +35,15 @@ type Config struct {
 	// DefaultAction is milter_default_action, what happens to a mail when a milter fails. The default is "tempfail".
 	DefaultAction string
 
+	// IPv6 has smtpd listen on ::1, too.
+	IPv6 bool
+
 	// Params are further main.cf parameters. They win over those that the package sets itself.
 	Params map[string]string
+
+	// Files are further files of the configuration folder, by their path in it: Debian's Postfix looks there, and nowhere
+	// else, for sasl/smtpd.conf.
+	Files map[string]string
 }
 
 // Server is one running Postfix. Its methods fail the test that it was started for, so they are called from that test's
@@ -44,6 +52,7 @@ type Server struct {
 	t    testing.TB
 	dir  string // everything of this server
 	addr string // of smtpd
+	ipv6 bool   // smtpd listens on ::1, too
 	sink *exec.Cmd
 }
 
@@ -61,7 +70,7 @@ func Start(t testing.TB, cfg Config) *Server {
 // prepare makes all of a server but for Postfix itself.
 func prepare(t testing.TB, cfg Config) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: TempDir(t)}
+	s := &Server{t: t, dir: TempDir(t), ipv6: cfg.IPv6}
 	t.Cleanup(s.showLog)
 	s.writeMainCF(cfg)
 	s.startSink()
@@ -79,6 +88,11 @@ func TempDir(t testing.TB) string {
 // Addr is where smtpd listens, as "127.0.0.1:port".
 func (s *Server) Addr() string { return s.addr }
 
+// Addr6 is where smtpd listens with [Config.IPv6], as "[::1]:port".
+func (s *Server) Addr6() string {
+	return net.JoinHostPort("::1", s.addr[strings.LastIndexByte(s.addr, ':')+1:])
+}
+
 // Held returns the queue ids of the mails on hold, which is where Postfix puts a mail that a milter quarantines. A mail is
 // there before its sender has the reply to the end of data. Postfix drops the reason that the milter gave.
 func (s *Server) Held() []string {
@@ -90,6 +104,22 @@ func (s *Server) Held() []string {
 	ids := make([]string, len(entries))
 	for i, entry := range entries {
 		ids[i] = entry.Name()
+	}
+	return ids
+}
+
+// Queued returns the queue ids of the mails that are still to be delivered.
+func (s *Server) Queued() []string {
+	s.t.Helper()
+	var ids []string
+	for _, queue := range []string{"maildrop", "incoming", "active", "deferred"} {
+		// A mail moves on meanwhile, which is no error; deferred has folders in it.
+		_ = filepath.WalkDir(s.path("queue", queue), func(_ string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				ids = append(ids, entry.Name())
+			}
+			return nil
+		})
 	}
 	return ids
 }

@@ -157,3 +157,13 @@ func addresses(paths []harness.Path) []string {
 	}
 	return list
 }
+
+func TestIPv6(t *testing.T) {
+	harness.RequireIPv6(t)
+	s := postfix.Start(t, postfix.Config{IPv6: true})
+	for i, addr := range []string{s.Addr6(), s.Addr()} {
+		require.NoError(t, smtp.SendMail(addr, nil, "sender@example.com", []string{"one@example.org"}, []byte(sentMail)))
+		s.WaitDelivered(i + 1)
+	}
+	assert.Contains(t, s.Delivered()[0].Header[0], "[IPv6:::1]")
+}

@@ -3,12 +3,10 @@ package postfix
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,7 +53,7 @@ func (s *Server) stopPostfix() {
 		return
 	}
 
-	gone := func() bool { return !groupLives(master) }
+	gone := func() bool { return !harness.GroupLives(master) }
 	// Not "stop", which does the same and then waits in steps of a second.
 	if out, err := s.postfix("abort"); err != nil && !gone() {
 		s.t.Errorf("postfix abort: %v\n%s", err, out)
@@ -119,30 +117,6 @@ read -r master <"$1/queue/pid/master.pid" && kill -s KILL -- "-$master"
 func (s *Server) startGuard() {
 	s.t.Helper()
 	harness.StartGuard(s.t, s.dir, removal, strconv.Itoa(s.sink.Process.Pid))
-}
-
-// groupLives says whether a process of the group still runs. A zombie does not: in a container whose first process reaps
-// no orphans, Postfix's daemons remain zombies, which signal 0 would still find.
-func groupLives(group int) bool {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		stat, err := os.ReadFile(path)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		var (
-			state           byte
-			parent, ofGroup int
-		)
-		afterName := stat[bytes.LastIndexByte(stat, ')')+1:]
-		if _, err := fmt.Sscanf(string(afterName), " %c %d %d", &state, &parent, &ofGroup); err != nil {
-			continue
-		}
-		if ofGroup == group && state != 'Z' && state != 'X' {
-			return true
-		}
-	}
-	return false
 }
 
 // freeAddr returns a loopback address that nobody listens on.

@@ -31,7 +31,11 @@ const mc = "OSTYPE(`linux')dnl\n" +
 	// Deliver before the reply to the end of data.
 	"define(`confDELIVERY_MODE', `interactive')dnl\n" +
 	// Sockets of milters lie below a temporary folder.
-	"define(`confDONT_BLAME_SENDMAIL', `TrustStickyBit')dnl\n"
+	"define(`confDONT_BLAME_SENDMAIL', `TrustStickyBit')dnl\n" +
+	// A busy machine is no reason to refuse a connection, to wait with it, or to queue a mail.
+	"define(`confREFUSE_LA', `1000')dnl\n" +
+	"define(`confDELAY_LA', `0')dnl\n" +
+	"define(`confQUEUE_LA', `1000')dnl\n"
 
 // mcEnd are the last lines: every mail goes to the sink, that for the host itself, too.
 const mcEnd = "\ndefine(`ESMTP_MAILER_ARGS', `TCP $h @PORT@')dnl\n" +
@@ -42,23 +46,32 @@ const mcEnd = "\ndefine(`ESMTP_MAILER_ARGS', `TCP $h @PORT@')dnl\n" +
 // mcText returns the .mc file.
 func (s *Server) mcText(cfg Config) string {
 	_, port, _ := net.SplitHostPort(s.sink.addr())
+	timeouts := ""
+	if cfg.Timeouts != "" {
+		timeouts = ", T=" + cfg.Timeouts
+	}
 	var milters strings.Builder
 	for i, milter := range cfg.Milters {
-		fmt.Fprintf(&milters, "INPUT_MAIL_FILTER(`milter%d', `S=%s, F=%s')dnl\n", i, milter, cmp.Or(cfg.Flags, "T"))
+		fmt.Fprintf(&milters, "INPUT_MAIL_FILTER(`milter%d', `S=%s, F=%s%s')dnl\n", i, milter, cmp.Or(cfg.Flags, "T"), timeouts)
 	}
 	include := fmt.Sprintf("include(`%s')dnl\n", filepath.Join(s.unpacked, cfM4))
-	text := include + mc + milters.String() + cfg.MC + mcEnd
+	text := include + mc + s.daemonOptions(cfg) + milters.String() + cfg.MC + mcEnd
 	return strings.NewReplacer("@DIR@", s.dir, "@PORT@", port).Replace(text)
 }
 
-// configure makes the server's folder and configuration.
-func (s *Server) configure(cfg Config) {
+// makeFolder makes what is in the server's folder whatever its configuration.
+func (s *Server) makeFolder() {
 	s.t.Helper()
 	if err := os.Mkdir(s.path("queue"), 0o700); err != nil {
 		s.t.Fatal(err)
 	}
 	s.writeFile("switch", "hosts files\naliases files\npasswd files\n")
 	s.writeFile("hosts", "127.0.0.1 localhost\n")
+}
+
+// configure makes the server's configuration.
+func (s *Server) configure(cfg Config) {
+	s.t.Helper()
 	s.writeFile("sendmail.mc", s.mcText(cfg))
 	m4 := exec.Command("m4", s.path("sendmail.mc"))
 	var stderr strings.Builder

@@ -20,20 +20,27 @@ func TestNothingLeft(t *testing.T) {
 	requireName(t)
 	for _, end := range harness.Ends {
 		t.Run(end, func(t *testing.T) {
-			var victim running
-			out := harness.RunVictim(t, end, &victim)
+			var victims []running
+			out := harness.RunVictim(t, end, &victims)
 			if end == "fails" {
 				assert.Contains(t, out, "220 mail.example.org ESMTP Sendmail", "the log is shown")
 			}
-			harness.AssertNothingLeft(t, victim.Dir, victim.Addr)
+			for _, victim := range victims {
+				harness.AssertNothingLeft(t, victim.Dir, victim.Addr)
+			}
 		})
 	}
 }
 
-// TestVictim is what TestNothingLeft runs: a server with an open connection, in a test that ends as it is told.
+// TestVictim is what TestNothingLeft runs: servers with an open connection each, in a test that ends as it is told.
 func TestVictim(t *testing.T) {
 	harness.RequireVictim(t)
-	s := Start(t, Config{})
+	harness.EndVictim(t, []running{startBusy(t, Config{}), startBusy(t, Config{Daemon: true})})
+}
+
+// startBusy starts a server and begins a mail.
+func startBusy(t *testing.T, cfg Config) running {
+	s := Start(t, cfg)
 	conn, err := textproto.Dial("tcp", s.Addr())
 	require.NoError(t, err)
 	for _, line := range []string{"", "EHLO client.example.org", "MAIL FROM:<a@example.com>"} {
@@ -44,5 +51,5 @@ func TestVictim(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NotEmpty(t, harness.ProcessesIn(s.dir))
-	harness.EndVictim(t, running{s.dir, s.Addr()})
+	return running{s.dir, s.Addr()}
 }

@@ -26,7 +26,7 @@ func (s *Server) listen() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.l = l
+	s.l, s.addr = l, l.Addr().String()
 	s.waited.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -54,7 +54,7 @@ func (s *Server) serve(conn *net.TCPConn) error {
 		return err
 	}
 	defer log.Close()
-	cmd := s.command()
+	cmd := s.command("-bs")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = file, file, log
 
 	s.mu.Lock()
@@ -75,9 +75,9 @@ func (s *Server) serve(conn *net.TCPConn) error {
 	return nil
 }
 
-// command returns the Sendmail of a connection, in a process group of its own.
-func (s *Server) command() *exec.Cmd {
-	args := []string{filepath.Join(s.unpacked, program), "-D", s.path("log"), "-d64.5", "-X", s.path("log"), "-bs", "-C", s.path("sendmail.cf")}
+// command returns a Sendmail, of a mode such as -bs, in a process group of its own.
+func (s *Server) command(mode string) *exec.Cmd {
+	args := []string{filepath.Join(s.unpacked, program), "-D", s.path("log"), "-d64.5", "-X", s.path("log"), mode, "-C", s.path("sendmail.cf")}
 	cmd := exec.Command(args[0], args[1:]...)
 	if s.namespace {
 		cmd = exec.Command("sh", append([]string{"-c", `hostname "$0" && exec "$@"`, hostName}, args...)...)

@@ -3,9 +3,9 @@
 //
 // [Start] gives a Sendmail behind a free port of 127.0.0.1, with its own configuration and queue in a temporary folder. It
 // takes mail for every address with a domain, runs it past the milters, and delivers it by SMTP to a sink in the test
-// process, before it replies to the end of data. It is no daemon: as behind inetd, each connection has a "sendmail -bs" of
-// its own. What only a daemon knows, the macros {daemon_name}, {if_name} and {if_addr}, it does not send to milters. No mail
-// can leave the machine, and it neither uses nor changes /etc/mail or a Sendmail that the machine itself runs. When the
+// process, before it replies to the end of data. It is no daemon unless [Config] says so: as behind inetd, each connection
+// has a "sendmail -bs" of its own, and what only a daemon knows, the macros {daemon_name}, {if_name} and {if_addr}, it does
+// not send to milters. No mail can leave the machine, and it neither uses nor changes /etc/mail or a Sendmail that the machine itself runs. When the
 // test ends, every process and file of it is gone.
 //
 // Debian's Sendmail cannot be installed beside Postfix: scripts/deps.sh unpacks it into .cache/sendmail of this module,
@@ -37,6 +37,15 @@ type Config struct {
 	// a temporary failure.
 	Flags string
 
+	// Timeouts are INPUT_MAIL_FILTER's T=, how long a milter is waited for: "S:2s;R:2s;E:2s". The default is Sendmail's own.
+	Timeouts string
+
+	// Daemon has Sendmail listen itself.
+	Daemon bool
+
+	// IPv6 has a daemon listen on ::1, too.
+	IPv6 bool
+
 	// MC are further lines of the .mc file, such as "define(`confMAX_HOP', `5')dnl". They win over those that the package
 	// has itself.
 	MC string
@@ -46,10 +55,11 @@ type Config struct {
 // goroutine.
 type Server struct {
 	t         testing.TB
-	dir       string // everything of this server
-	unpacked  string // the folder of Debian's packages
-	namespace bool   // sendmail gets a UTS namespace of its own
-	l         net.Listener
+	dir       string       // everything of this server
+	unpacked  string       // the folder of Debian's packages
+	namespace bool         // sendmail gets a UTS namespace of its own
+	addr      string       // where it listens
+	l         net.Listener // nil for a daemon
 	sink      *sink
 
 	mu      sync.Mutex
@@ -66,6 +76,11 @@ func Start(t testing.TB, cfg Config) *Server {
 	s.dir = harness.TempDir(t, "sendmail-")
 	t.Cleanup(s.showLog)
 	s.startSink()
+	s.makeFolder()
+	if cfg.Daemon {
+		s.startDaemon(cfg)
+		return s
+	}
 	s.configure(cfg)
 	harness.StartGuard(t, s.dir, "") // the Sendmails end with their connections, which the test process has
 	s.listen()
@@ -73,7 +88,12 @@ func Start(t testing.TB, cfg Config) *Server {
 }
 
 // Addr is where Sendmail listens, as "127.0.0.1:port".
-func (s *Server) Addr() string { return s.l.Addr().String() }
+func (s *Server) Addr() string { return s.addr }
+
+// Addr6 is where a daemon listens with [Config.IPv6], as "[::1]:port".
+func (s *Server) Addr6() string { return net.JoinHostPort("::1", s.port()) }
+
+func (s *Server) port() string { return s.addr[strings.LastIndexByte(s.addr, ':')+1:] }
 
 // Delivered returns the mails that have been delivered so far, in the order of their arrival.
 func (s *Server) Delivered() []harness.Mail { return s.sink.delivered() }
@@ -91,13 +111,25 @@ func (s *Server) WaitDelivered(n int) []harness.Mail {
 // data.
 func (s *Server) Held() []string {
 	s.t.Helper()
-	files, err := filepath.Glob(s.path("queue", "hf*"))
+	return s.queue("hf")
+}
+
+// Queued returns the queue ids of the mails that are still to be delivered.
+func (s *Server) Queued() []string {
+	s.t.Helper()
+	return s.queue("qf")
+}
+
+// queue returns the ids that have a file of a kind in the queue.
+func (s *Server) queue(kind string) []string {
+	s.t.Helper()
+	files, err := filepath.Glob(s.path("queue", kind+"*"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	ids := make([]string, len(files))
 	for i, file := range files {
-		ids[i] = strings.TrimPrefix(filepath.Base(file), "hf")
+		ids[i] = strings.TrimPrefix(filepath.Base(file), kind)
 	}
 	return ids
 }

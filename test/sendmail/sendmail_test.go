@@ -120,3 +120,33 @@ func startMilter(t *testing.T, network string) string {
 	}
 	return fmt.Sprintf("inet:%d@127.0.0.1", addr.(*net.TCPAddr).Port)
 }
+
+// TestDaemon sends a mail to a Sendmail that listens itself, which then has an open connection when the test ends.
+func TestDaemon(t *testing.T) {
+	s := sendmail.Start(t, sendmail.Config{Daemon: true})
+	require.NoError(t, send(s, "a@example.com", "b@example.org"))
+	require.Len(t, s.Delivered(), 1)
+	conn, err := textproto.Dial("tcp", s.Addr())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	_, _, err = conn.ReadResponse(220)
+	require.NoError(t, err)
+}
+
+func TestDaemonIPv6(t *testing.T) {
+	harness.RequireIPv6(t)
+	s := sendmail.Start(t, sendmail.Config{Daemon: true, IPv6: true})
+	require.NoError(t, smtp.SendMail(s.Addr6(), nil, "a@example.com", []string{"b@example.org"}, []byte(mail)))
+	assert.Contains(t, s.WaitDelivered(1)[0].Header[0], "[IPv6:0:0:0:0:0:0:0:1]")
+	require.NoError(t, send(s, "a@example.com", "b@example.org"))
+}
+
+// TestTimeouts has a milter that takes the connection and then says nothing.
+func TestTimeouts(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	silent := fmt.Sprintf("inet:%d@127.0.0.1", l.Addr().(*net.TCPAddr).Port)
+	s := sendmail.Start(t, sendmail.Config{Milters: []string{silent}, Timeouts: "S:1s;R:1s;E:1s"})
+	assert.ErrorContains(t, send(s, "a@example.com", "b@example.org"), `451 "4.3.2 `)
+}
