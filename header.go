@@ -13,13 +13,18 @@ import (
 //
 // Edits are recorded. When Message returns SMFIS_CONTINUE or SMFIS_ACCEPT they become the fewest calls of smfi_chgheader,
 // smfi_insheader and smfi_addheader that give this header, on Postfix and on Sendmail, though the two number and place
-// fields in ways of their own. (They are told apart by the macro "v", which Postfix sends by itself; it matters only for a field
-// that is inserted between two that were there.) That is after all of Modifier's calls, and does not count what those have
-// done to the header: fields of one name are best edited in one of the two ways.
+// fields in ways of their own. That is after all of Modifier's calls, and does not count what those have done to the header:
+// fields of one name are best edited in one of the two ways.
+//
+// Postfix and Sendmail are told apart by the macro "v", which Postfix sends by itself: a filter that asks for other macros at
+// SMFIM_CONNECT asks for it, too. It matters for a field that is inserted between two that were there, which on Sendmail
+// stands elsewhere if an earlier filter of the mail has deleted fields or added its From, Date or Message-Id. And it matters
+// for a From, Date or Message-Id in a mail that came without: Sendmail has added one itself by then, which is not shown and is
+// deleted (without SMFIF_CHGHDRS the new one takes its place). Postfix with always_add_missing_headers keeps its own as well.
 //
 // An edit needs SMFIF_ADDHDRS for a new field, SMFIF_CHGHDRS for one that is changed or deleted. Where the MTA did not grant
-// it, the method says so (ErrNotNegotiated), and if the edit is not taken back with Reset, none is made and the mail is
-// answered SMFIS_TEMPFAIL.
+// it, the method says so (ErrNotNegotiated), and unless the edit is taken back with Reset, or by others, none is made and the
+// mail is answered SMFIS_TEMPFAIL.
 //
 // Values that are given have no blank in front; the one behind the colon is added. Lines of a folded value are parted by LF
 // or CRLF and begin with a blank. Names are the same in upper and lower case. A Header is not for several goroutines at a
@@ -112,12 +117,7 @@ func (h *Header) Set(name, value string) error {
 	if err != nil {
 		return err
 	}
-	needs := Action(0)
-	for i := range h.fields {
-		if h.fields[i].is(name) {
-			needs |= h.needs(i)
-		}
-	}
+	needs := h.needsAll(name)
 	h.fields = slices.Concat(h.fields[:first+1], h.without(name, first+1))
 	h.fields[first].value = value
 	return h.granted(op, needs)
@@ -148,8 +148,9 @@ func (h *Header) Del(name string) error {
 	if len(rest) == len(h.fields) {
 		return nil
 	}
+	needs := h.needsAll(name)
 	h.fields = rest
-	return h.granted(op, SMFIF_CHGHDRS)
+	return h.granted(op, needs)
 }
 
 // DelAt deletes the i-th field, counted from 0. An i beyond Len is ErrArgument. Other errors: see Add.
@@ -175,6 +176,16 @@ func (h *Header) needs(i int) Action {
 		return SMFIF_ADDHDRS
 	}
 	return SMFIF_CHGHDRS
+}
+
+// needsAll gives the actions that an edit of all fields of a name is.
+func (h *Header) needsAll(name string) (needs Action) {
+	for i := range h.fields {
+		if h.fields[i].is(name) {
+			needs |= h.needs(i)
+		}
+	}
+	return needs
 }
 
 func (h *Header) insert(op string, i int, name, value string) error {

@@ -1,0 +1,514 @@
+package message
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/miltertest"
+)
+
+// headerMTA is an MTA that takes or offers SMFIP_HDR_LEADSPC or not.
+type headerMTA struct {
+	miltertest.MTA
+	spaced bool
+}
+
+func (mta headerMTA) String() string {
+	if mta.spaced {
+		return mta.Kind.String() + ", leading space"
+	}
+	return mta.Kind.String()
+}
+
+func headerMTAs() (mtas []headerMTA) {
+	for _, mta := range []miltertest.MTA{miltertest.Postfix(), miltertest.Sendmail()} {
+		mtas = append(mtas, headerMTA{mta, true})
+		mta.Protocol &^= milter.SMFIP_HDR_LEADSPC
+		mtas = append(mtas, headerMTA{mta, false})
+	}
+	return mtas
+}
+
+const changesHeader = milter.SMFIF_ADDHDRS | milter.SMFIF_CHGHDRS
+
+// calls gives the changes of the mail as calls, without the space in front of values that SMFIP_HDR_LEADSPC makes the
+// library's to give.
+func (mta headerMTA) calls(r *miltertest.Result) []string {
+	calls := []string{}
+	for _, c := range r.Changes {
+		isHeader := c.Op == miltertest.AddHeader || c.Op == miltertest.InsertHeader || c.Op == miltertest.ChangeHeader
+		setEmpty := c.Op == miltertest.ChangeHeader && c.Value == " " // to delete it takes no value at all
+		if mta.spaced && isHeader && !setEmpty {
+			value, spaced := strings.CutPrefix(c.Value, " ")
+			if !spaced && c.Value != "" && !strings.ContainsAny(c.Value[:1], "\t\n") {
+				value = "no space: " + value
+			}
+			c.Value = value
+		}
+		calls = append(calls, c.String())
+	}
+	return calls
+}
+
+// sendEdited has a filter edit a mail.
+func (mta headerMTA) sendEdited(t *testing.T, srv *milter.Server, data string, edit func(h *milter.Header, m *milter.Modifier) milter.Status) *miltertest.Result {
+	srv.Callbacks.Message = func(_ *milter.Session, msg *milter.Message, m *milter.Modifier) milter.Status {
+		return edit(msg.Header, m)
+	}
+	return miltertest.StartServer(t, srv).With(mta.MTA).Send(miltertest.Mail{Data: data})
+}
+
+func TestHeaderRead(t *testing.T) {
+	t.Parallel()
+	const sent = "Subject:  two spaces\nx: 1\nX:2\nX-Folded: a\n\tb\nX-At-Once:\n\tc\nX-Empty:\nx:\t\xff \n\nbody\n"
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			var own [][2]string
+			want := [][2]string{{"Subject", " two spaces"}, {"x", "1"}, {"X", "2"}, {"X-Folded", "a\n\tb"}, {"X-At-Once", "\n\tc"}, {"X-Empty", ""}, {"x", "\t\xff "}}
+			if mta.spaced {
+				for _, i := range []int{0, 1, 3} {
+					want[i][1] = " " + want[i][1]
+				}
+			}
+			mta.sendEdited(t, &milter.Server{Actions: changesHeader}, sent, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+				for name, value := range h.All() {
+					own = append(own, [2]string{name, value})
+				}
+				assert.Equal(t, want, own)
+				for range h.All() {
+					break // which must end the iteration
+				}
+				if assert.Equal(t, len(want), h.Len()) {
+					for i := range want {
+						name, value := h.At(i)
+						assert.Equal(t, want[i], [2]string{name, value})
+					}
+				}
+				assert.Panics(t, func() { h.At(h.Len()) })
+				assert.Panics(t, func() { h.At(-1) })
+				for name, values := range map[string][]string{
+					"Subject": {"two spaces"}, "SUBJECT": {"two spaces"}, "x": {"1", "2", "\xff "}, "X": {"1", "2", "\xff "}, "x-folded": {"a\n\tb"},
+					"X-At-Once": {"c"}, "X-Empty": {""}, "Subjec": nil, "": nil, "X-": nil,
+				} {
+					assert.Equal(t, values, h.Values(name), name)
+					assert.Equal(t, values != nil, h.Has(name), name)
+					assert.Equal(t, append(values, "")[0], h.Get(name), name)
+				}
+				return milter.SMFIS_CONTINUE
+			})
+			assert.NotEmpty(t, own)
+		})
+	}
+}
+
+// Each edit becomes these calls, on both MTAs if sendmail is nil.
+func TestHeaderCalls(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name              string
+		sent              string
+		edit              func(h *milter.Header) error
+		postfix, sendmail []string
+	}{
+		{"none", abc, all(), []string{}, nil},
+		{"Add", abc, add("N", "n"), []string{`AddHeader("N", "n")`}, nil},
+		{"Add, empty", abc, add("N", ""), []string{`AddHeader("N", "")`}, nil},
+		{"Add, folded with CRLF", abc, add("N", "n\r\n\tm\n o"), []string{`AddHeader("N", "n\n\tm\n o")`}, nil},
+		{"Add, folded at once", abc, add("N", "\n\tn"), []string{`AddHeader("N", "\n\tn")`}, nil},
+		{"Add, 8-bit", abc, add("N", "\xff"), []string{`AddHeader("N", "\xff")`}, nil},
+		// Sendmail's smfi_addheader is not the end where the name is there.
+		{"Add where there is one", abc, add("b", "n"), []string{`InsertHeader(1048576, "b", "n")`}, nil},
+		{"Add twice", abc, all(add("N", "n"), add("n", "m")), []string{`AddHeader("N", "n")`, `InsertHeader(1048576, "n", "m")`}, nil},
+		{"Add where there was one", abc, all(del("A"), add("A", "n")), []string{`ChangeHeader("A", 1, "")`, `InsertHeader(1048576, "A", "n")`}, nil},
+		{"Add an own one", named, add("From", "n@example.org"), []string{`InsertHeader(1048576, "From", "n@example.org")`}, nil},
+		// Sendmail has one already: its own, which goes.
+		{"Add a missing own one", abc, add("From", "n@example.org"), []string{`InsertHeader(1048576, "From", "n@example.org")`},
+			[]string{`ChangeHeader("From", 1, "")`, `InsertHeader(1048576, "From", "n@example.org")`}},
+		{"Add two missing own ones of a name", abc, all(add("date", "1"), add("Date", "2")), []string{`InsertHeader(1048576, "date", "1")`, `InsertHeader(1048576, "Date", "2")`},
+			[]string{`ChangeHeader("date", 1, "")`, `InsertHeader(1048576, "date", "1")`, `InsertHeader(1048576, "Date", "2")`}},
+		{"Insert missing own ones", abc, all(insert(0, "From", "n@example.org"), insert(2, "Message-Id", "<1@example.org>")), []string{`InsertHeader(1, "From", "n@example.org")`, `InsertHeader(3, "Message-Id", "<1@example.org>")`},
+			[]string{`ChangeHeader("From", 1, "")`, `ChangeHeader("Message-Id", 1, "")`, `InsertHeader(1, "From", "n@example.org")`, `InsertHeader(10, "Message-Id", "<1@example.org>")`}},
+		{"Add Received", abc, add("Received", "n"), []string{`InsertHeader(1048576, "Received", "n")`}, nil},
+
+		{"Insert in front", abc, insert(0, "N", "n"), []string{`InsertHeader(1, "N", "n")`}, nil},
+		{"Insert two in front", abc, all(insert(0, "N", "n"), insert(0, "M", "m")), []string{`InsertHeader(1, "M", "m")`, `InsertHeader(2, "N", "n")`}, nil},
+		{"Insert in the middle", abc, insert(1, "N", "n"), []string{`InsertHeader(2, "N", "n")`}, []string{`InsertHeader(9, "N", "n")`}},
+		{"Insert two in the middle", abc, all(insert(1, "N", "n"), insert(2, "M", "m")), []string{`InsertHeader(2, "N", "n")`, `InsertHeader(3, "M", "m")`},
+			[]string{`InsertHeader(9, "N", "n")`, `InsertHeader(10, "M", "m")`}},
+		{"Insert everywhere", abc, all(insert(3, "N", "4"), insert(2, "N", "3"), insert(1, "N", "2"), insert(0, "N", "1")),
+			[]string{`InsertHeader(1, "N", "1")`, `InsertHeader(3, "N", "2")`, `InsertHeader(5, "N", "3")`, `InsertHeader(1048576, "N", "4")`},
+			[]string{`InsertHeader(1, "N", "1")`, `InsertHeader(10, "N", "2")`, `InsertHeader(12, "N", "3")`, `InsertHeader(1048576, "N", "4")`}},
+		{"Insert behind a deleted one", abc, all(delAt(0), insert(1, "N", "n")), []string{`ChangeHeader("A", 1, "")`, `InsertHeader(2, "N", "n")`},
+			[]string{`ChangeHeader("A", 1, "")`, `InsertHeader(10, "N", "n")`}},
+		{"Insert at the end", abc, insert(3, "N", "n"), []string{`AddHeader("N", "n")`}, nil},
+		{"Insert into nothing", "", insert(0, "N", "n"), []string{`AddHeader("N", "n")`}, nil},
+
+		{"Set", abc, set("b", "n"), []string{`ChangeHeader("B", 1, "n")`}, nil},
+		{"Set, empty", abc, set("B", ""), []string{`ChangeHeader("B", 1, " ")`}, nil},
+		{"Set, folded", abc, set("B", "n\r\n\tm"), []string{`ChangeHeader("B", 1, "n\n\tm")`}, nil},
+		{"Set what it is", abc, set("B", "2"), []string{}, nil},
+		{"Set, missing", abc, set("N", "n"), []string{`AddHeader("N", "n")`}, nil},
+		{"Set, missing, twice", abc, all(set("N", "n"), set("N", "m")), []string{`AddHeader("N", "m")`}, nil},
+		// Postfix counts anew after a deletion, Sendmail does not: from the last to the first.
+		{"Set, three", xyxx, set("X", "n"), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "")`, `ChangeHeader("X", 1, "n")`}, nil},
+		{"Set to what a neighbour is", "X: 1\nX: 2\n", set("X", "2"), []string{`ChangeHeader("X", 1, "")`}, nil},
+		{"Set a new one", abc, all(insert(1, "N", "n"), set("N", "m")), []string{`InsertHeader(2, "N", "m")`}, []string{`InsertHeader(9, "N", "m")`}},
+		{"SetAt", xyxx, setAt(2, "n"), []string{`ChangeHeader("X", 2, "n")`}, nil},
+		{"SetAt, in either case", "x: 1\nX: 2\nx: 3\n", setAt(1, "n"), []string{`ChangeHeader("X", 2, "n")`}, nil},
+		{"SetAt, empty", xyxx, setAt(3, ""), []string{`ChangeHeader("X", 3, " ")`}, nil},
+		{"SetAt, forth and back", abc, all(setAt(1, "n"), setAt(1, "2")), []string{}, nil},
+
+		{"Del", abc, del("b"), []string{`ChangeHeader("B", 1, "")`}, nil},
+		{"Del, three", xyxx, del("X"), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "")`, `ChangeHeader("X", 1, "")`}, nil},
+		{"Del, missing", abc, del("N"), []string{}, nil},
+		{"Del a new one", abc, all(add("N", "n"), del("N")), []string{}, nil},
+		{"DelAt", xyxx, delAt(2), []string{`ChangeHeader("X", 2, "")`}, nil},
+		{"DelAt a new one", abc, all(insert(1, "N", "n"), delAt(1)), []string{}, nil},
+		{"DelAt, one of the same", "X: 1\nX: 1\n", delAt(0), []string{`ChangeHeader("X", 2, "")`}, nil},
+		{"Del and SetAt", xyxx, all(delAt(2), setAt(2, "n")), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "n")`}, nil},
+
+		{"deleted and added: changed", abc, all(del("B"), insert(1, "B", "n")), []string{`ChangeHeader("B", 1, "n")`}, nil},
+		{"deleted and added: as it was", abc, all(del("B"), insert(1, "B", "2")), []string{}, nil},
+		{"deleted and added in other case", abc, all(del("B"), insert(1, "b", "2")), []string{`ChangeHeader("B", 1, "")`, `InsertHeader(2, "b", "2")`},
+			[]string{`ChangeHeader("B", 1, "")`, `InsertHeader(9, "b", "2")`}},
+		{"changed: deleted and added", "X: 1\nX: 2\nX: 3\nX: 4\n", all(setAt(0, "2"), setAt(1, "3"), setAt(2, "4"), setAt(3, "5")),
+			[]string{`ChangeHeader("X", 1, "")`, `InsertHeader(1048576, "X", "5")`}, nil},
+		{"Reset", abc, all(del("A"), add("N", "n"), setAt(0, "n"), reset), []string{}, nil},
+		{"Reset, then edited", abc, all(del("A"), reset, setAt(0, "n")), []string{`ChangeHeader("A", 1, "n")`}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			for _, mta := range headerMTAs() {
+				var seen string
+				r := mta.sendEdited(t, &milter.Server{Actions: changesHeader}, test.sent+"\nbody\n", func(h *milter.Header, _ *milter.Modifier) milter.Status {
+					assert.NoError(t, test.edit(h))
+					seen = text(h, mta.spaced)
+					return milter.SMFIS_CONTINUE
+				})
+				want := test.postfix
+				if mta.Kind == miltertest.KindSendmail && test.sendmail != nil {
+					want = test.sendmail
+				}
+				assert.Equal(t, want, mta.calls(r), mta)
+				assert.Equal(t, seen, strings.ReplaceAll(r.Header.String(), ":  \n", ": \n"), mta)
+			}
+		})
+	}
+}
+
+// What is decided against a mail, or for it.
+func TestHeaderVerdicts(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		status, verdict milter.Status
+		calls           []string
+	}{
+		{milter.SMFIS_CONTINUE, milter.SMFIS_ACCEPT, []string{`AddHeader("N", "n")`}},
+		{milter.SMFIS_ACCEPT, milter.SMFIS_ACCEPT, []string{`AddHeader("N", "n")`}},
+		{milter.SMFIS_REJECT, milter.SMFIS_REJECT, []string{}},
+		{milter.SMFIS_TEMPFAIL, milter.SMFIS_TEMPFAIL, []string{}},
+		{milter.SMFIS_DISCARD, milter.SMFIS_DISCARD, []string{}},
+		{milter.SMFIS_ALL_OPTS, milter.SMFIS_TEMPFAIL, []string{}},
+	} {
+		t.Run(test.status.String(), func(t *testing.T) {
+			t.Parallel()
+			for _, mta := range headerMTAs() {
+				r := mta.sendEdited(t, &milter.Server{Actions: changesHeader}, abc, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+					assert.NoError(t, h.Add("N", "n"))
+					return test.status
+				})
+				assert.Equal(t, test.verdict, r.Verdict, mta)
+				assert.Equal(t, test.calls, mta.calls(r), mta)
+			}
+		})
+	}
+}
+
+// Modifier's calls are sent at once, the edits when Message has returned, whatever came first.
+func TestHeaderAfterModifier(t *testing.T) {
+	t.Parallel()
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			srv := &milter.Server{Actions: changesHeader | milter.SMFIF_CHGBODY | milter.SMFIF_ADDRCPT | milter.SMFIF_QUARANTINE}
+			r := mta.sendEdited(t, srv, abc, func(h *milter.Header, m *milter.Modifier) milter.Status {
+				assert.NoError(t, h.Set("A", "n"))
+				assert.NoError(t, m.AddHeader("M", "m"))
+				assert.NoError(t, m.ReplaceBody([]byte("new\r\n")))
+				assert.NoError(t, h.Add("N", "n"))
+				assert.NoError(t, m.AddRcpt("<n@example.org>"))
+				assert.NoError(t, m.Quarantine("odd"))
+				return milter.SMFIS_CONTINUE
+			})
+			assert.Equal(t, []string{`AddHeader("M", "m")`, `ReplaceBody(5 bytes)`, `AddRcpt("<n@example.org>")`, `Quarantine("odd")`,
+				`ChangeHeader("A", 1, "n")`, `AddHeader("N", "n")`}, mta.calls(r))
+			assert.Equal(t, "A: n\nB: 2\nC: 3\nM: m\nN: n\n", r.Header.String())
+		})
+	}
+}
+
+// What cannot be in a header is refused at once, and leaves the header as it was.
+func TestHeaderArguments(t *testing.T) {
+	t.Parallel()
+	fields := map[string][2]string{
+		"empty name": {"", "n"}, "name with LF": {"N\n", "n"}, "name with CR": {"N\r", "n"}, "name with NUL": {"N\x00", "n"},
+	}
+	values := map[string]string{
+		"NUL": "n\x00", "CR": "n\rm", "LF": "n\nm", "LF at the end": "n\n", "empty line": "n\n\n m", "CRLF": "n\r\nB: m", "CR in fold": "n\r \r\n m",
+		"too long": strings.Repeat("n", 65535),
+	}
+	edits := map[string]func(h *milter.Header) error{
+		"Insert, index -1": insert(-1, "N", "n"), "Insert, index beyond": insert(4, "N", "n"), "SetAt, index -1": setAt(-1, "n"), "SetAt, index beyond": setAt(3, "n"),
+		"DelAt, index -1": delAt(-1), "DelAt, index beyond": delAt(3),
+	}
+	for name, f := range fields {
+		edits["Add, "+name] = add(f[0], f[1])
+		edits["Insert, "+name] = insert(0, f[0], f[1])
+		edits["Set, "+name] = set(f[0], f[1])
+	}
+	for name, value := range values {
+		edits["Add, "+name] = add("N", value)
+		edits["Insert, "+name] = insert(1, "N", value)
+		edits["Set, "+name] = set("A", value)
+		edits["Set, missing, "+name] = set("N", value)
+		edits["SetAt, "+name] = setAt(2, value)
+	}
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			r := mta.sendEdited(t, &milter.Server{Actions: changesHeader}, abc, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+				for _, edited := range []bool{false, true} {
+					if edited {
+						assert.NoError(t, h.SetAt(1, "n"))
+					}
+					before := text(h, mta.spaced)
+					for name, edit := range edits {
+						err := edit(h)
+						assert.ErrorIs(t, err, milter.ErrArgument, name)
+						var of *milter.Error
+						if assert.ErrorAs(t, err, &of, name) {
+							assert.Contains(t, []string{"smfi_addheader", "smfi_insheader", "smfi_chgheader"}, of.Op)
+						}
+						assert.Equal(t, before, text(h, mta.spaced), name)
+					}
+				}
+				return milter.SMFIS_CONTINUE
+			})
+			assert.Equal(t, []string{`ChangeHeader("B", 1, "n")`}, mta.calls(r))
+		})
+	}
+}
+
+// The longest field that a packet takes.
+func TestHeaderLongest(t *testing.T) {
+	t.Parallel()
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			longest := 65535 - len("N") - 6
+			if mta.spaced {
+				longest--
+			}
+			value := strings.Repeat("n", longest)
+			r := mta.sendEdited(t, &milter.Server{Actions: changesHeader}, abc, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+				assert.ErrorIs(t, h.Add("N", value+"n"), milter.ErrArgument)
+				assert.NoError(t, h.Add("N", value))
+				assert.NoError(t, h.Insert(1, "N", value))
+				assert.NoError(t, h.Set("A", value))
+				return milter.SMFIS_CONTINUE
+			})
+			assert.Equal(t, milter.SMFIS_ACCEPT, r.Verdict)
+			assert.Equal(t, "A: "+value+"\nN: "+value+"\nB: 2\nC: 3\nN: "+value+"\n", r.Header.String())
+		})
+	}
+}
+
+// An edit that was not granted is an error, and none of the mail's edits is made, unless it is taken back.
+func TestHeaderNotGranted(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		granted milter.Action
+		allowed func(h *milter.Header) error // before
+		edit    func(h *milter.Header) error
+		lacking milter.Action
+	}{
+		{"Add", milter.SMFIF_CHGHDRS, set("A", "n"), add("N", "n"), milter.SMFIF_ADDHDRS},
+		{"Insert", milter.SMFIF_CHGHDRS, del("A"), insert(1, "N", "n"), milter.SMFIF_ADDHDRS},
+		{"Set, missing", milter.SMFIF_CHGHDRS, del("A"), set("N", "n"), milter.SMFIF_ADDHDRS},
+		{"Set", milter.SMFIF_ADDHDRS, add("N", "n"), set("A", "n"), milter.SMFIF_CHGHDRS},
+		{"Set, a new one and an old one", milter.SMFIF_ADDHDRS, insert(0, "A", "n"), set("A", "m"), milter.SMFIF_CHGHDRS},
+		{"SetAt", milter.SMFIF_ADDHDRS, add("N", "n"), setAt(0, "n"), milter.SMFIF_CHGHDRS},
+		{"Del", milter.SMFIF_ADDHDRS, insert(1, "N", "n"), del("B"), milter.SMFIF_CHGHDRS},
+		{"DelAt", milter.SMFIF_ADDHDRS, add("N", "n"), delAt(1), milter.SMFIF_CHGHDRS},
+		{"Add, nothing granted", milter.SMFIF_CHGBODY, all(), add("N", "n"), milter.SMFIF_ADDHDRS},
+		{"Del, nothing granted", milter.SMFIF_CHGBODY, all(), del("A"), milter.SMFIF_CHGHDRS},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			for _, mta := range headerMTAs() {
+				for _, takenBack := range []bool{false, true} {
+					var log lines
+					r := mta.sendEdited(t, &milter.Server{Actions: test.granted, Logger: log.logger()}, abc, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+						assert.NoError(t, test.allowed(h))
+						before := text(h, mta.spaced)
+						err := test.edit(h)
+						assert.ErrorIs(t, err, milter.ErrNotNegotiated)
+						assert.ErrorContains(t, err, test.lacking.String()+" (asked for and granted: "+test.granted.String()+")")
+						assert.NotEqual(t, before, text(h, mta.spaced), "it is recorded")
+						if takenBack {
+							h.Reset()
+							assert.NoError(t, test.allowed(h))
+						}
+						return milter.SMFIS_CONTINUE
+					})
+					if takenBack {
+						assert.Equal(t, milter.SMFIS_ACCEPT, r.Verdict, mta)
+						assert.Empty(t, log.String())
+						continue
+					}
+					assert.Equal(t, milter.SMFIS_TEMPFAIL, r.Verdict, mta)
+					assert.Empty(t, r.Changes, mta)
+					assert.Equal(t, 1, strings.Count(log.String(), "\n"))
+					assert.Contains(t, log.String(), "milter: header not edited, answered SMFIS_TEMPFAIL")
+					assert.Contains(t, log.String(), test.lacking.String()+" (asked for and granted: "+test.granted.String()+")")
+				}
+			}
+		})
+	}
+}
+
+// What is granted alone suffices for what needs no more: edits that have come to nothing need nothing, and no detour is taken
+// by way of an action that is lacking.
+func TestHeaderGrantedAlone(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		granted milter.Action
+		sent    string
+		edit    func(h *milter.Header) error
+		calls   []string
+	}{
+		{"new ones", milter.SMFIF_ADDHDRS, abc, all(add("N", "n"), add("M", "m"), set("N", "k"), setAt(4, "l"), del("M")), []string{`AddHeader("N", "k")`}},
+		{"new one deleted", milter.SMFIF_ADDHDRS, abc, all(insert(1, "N", "n"), delAt(1)), []string{}},
+		{"changes only", milter.SMFIF_CHGHDRS, "X: 1\nX: 2\nX: 3\nX: 4\n", all(setAt(0, "2"), setAt(1, "3"), setAt(2, "4"), setAt(3, "5")),
+			[]string{`ChangeHeader("X", 4, "5")`, `ChangeHeader("X", 3, "4")`, `ChangeHeader("X", 2, "3")`, `ChangeHeader("X", 1, "2")`}},
+		{"one before its like", milter.SMFIF_ADDHDRS, "X: 1\nX: 2\n", insert(0, "X", "n"), []string{`InsertHeader(1, "X", "n")`}},
+		{"nothing", milter.SMFIF_CHGBODY, abc, all(del("N"), reset), []string{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			for _, mta := range headerMTAs() {
+				r := mta.sendEdited(t, &milter.Server{Actions: test.granted}, test.sent, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+					assert.NoError(t, test.edit(h))
+					return milter.SMFIS_CONTINUE
+				})
+				assert.Equal(t, milter.SMFIS_ACCEPT, r.Verdict, mta)
+				assert.Equal(t, test.calls, mta.calls(r), mta)
+			}
+		})
+	}
+}
+
+// Where Sendmail's own field cannot be deleted, the new one takes its place: no mail has two.
+func TestHeaderOwnNotDeleted(t *testing.T) {
+	t.Parallel()
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			r := mta.sendEdited(t, &milter.Server{Actions: milter.SMFIF_ADDHDRS}, abc, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+				assert.NoError(t, all(insert(0, "N", "1"), insert(1, "From", "n@example.org"), insert(2, "N", "2"), insert(4, "N", "3"), insert(5, "message-id", "<n@example.org>"), insert(6, "N", "4"),
+					add("Message-Id", "<m@example.org>"))(h))
+				return milter.SMFIS_CONTINUE
+			})
+			if mta.Kind == miltertest.KindPostfix {
+				assert.Equal(t, "N: 1\nFrom: n@example.org\nN: 2\nA: 1\nN: 3\nmessage-id: <n@example.org>\nN: 4\nB: 2\nC: 3\nMessage-Id: <m@example.org>\n", r.Header.String())
+				return
+			}
+			calls := mta.calls(r)
+			assert.Contains(t, calls, `AddHeader("From", "n@example.org")`)
+			assert.Contains(t, calls, `AddHeader("message-id", "<n@example.org>")`)
+			others := slices.DeleteFunc(slices.Clone(r.Header), func(f miltertest.Field) bool { return f.Value == "n@example.org" || f.Value == "<n@example.org>" })
+			assert.Len(t, r.Header, len(others)+2)
+			assert.Equal(t, "N: 1\nN: 2\nA: 1\nN: 3\nN: 4\nB: 2\nC: 3\nMessage-Id: <m@example.org>\n", others.String())
+		})
+	}
+}
+
+// After Message has returned the header can be read, as it was then, and not be edited.
+func TestHeaderTooLate(t *testing.T) {
+	t.Parallel()
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			var kept *milter.Header
+			r := mta.sendEdited(t, &milter.Server{Actions: changesHeader}, abc, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+				kept = h
+				assert.NoError(t, h.Set("B", "n"))
+				return milter.SMFIS_CONTINUE
+			})
+			for name, edit := range map[string]func(h *milter.Header) error{
+				"Add": add("N", "n"), "Insert": insert(0, "N", "n"), "Set": set("A", "n"), "Set, missing": set("N", "n"), "SetAt": setAt(0, "n"), "Del": del("A"),
+				"Del, missing": del("N"), "DelAt": delAt(0),
+			} {
+				assert.ErrorIs(t, edit(kept), milter.ErrStage, name)
+			}
+			assert.Equal(t, r.Header.String(), text(kept, mta.spaced))
+			assert.Equal(t, []string{`ChangeHeader("B", 1, "n")`}, mta.calls(r))
+		})
+	}
+}
+
+// In a header that is too large to look for the fewest calls, the edits are made as they came.
+func TestHeaderLarge(t *testing.T) {
+	t.Parallel()
+	const fields = 3_000
+	sent, edit, _ := numbered(fields)
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			var seen string
+			r := mta.sendEdited(t, &milter.Server{Actions: changesHeader}, sent, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+				assert.NoError(t, edit(h))
+				assert.NoError(t, all(insert(0, "N", "front"), add("F", "end"))(h))
+				seen = text(h, mta.spaced)
+				return milter.SMFIS_CONTINUE
+			})
+			require.Equal(t, milter.SMFIS_ACCEPT, r.Verdict)
+			assert.Len(t, r.Changes, fields/4*3+2)
+			assert.True(t, seen == r.Header.String())
+		})
+	}
+}
+
+// Mails of one connection have headers of their own.
+func TestHeaderMailAfterMail(t *testing.T) {
+	t.Parallel()
+	n := 0
+	f := miltertest.Start(t, changesHeader, milter.Callbacks{Message: func(_ *milter.Session, msg *milter.Message, _ *milter.Modifier) milter.Status {
+		n++
+		assert.NoError(t, msg.Header.Set("N", strconv.Itoa(n)))
+		if n == 2 {
+			return milter.SMFIS_REJECT
+		}
+		return milter.SMFIS_CONTINUE
+	}})
+	c := f.Connect()
+	for i := range 4 {
+		r := c.Send(miltertest.Mail{Data: fmt.Sprintf("A: %d\n\n", i+1)})
+		if i == 1 {
+			assert.Empty(t, r.Changes)
+			continue
+		}
+		assert.Equal(t, fmt.Sprintf("A: %d\nN: %d\n", i+1, i+1), r.Header.String())
+	}
+	c.Quit()
+}
