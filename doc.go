@@ -22,6 +22,13 @@
 // A callback that is nil is not asked for: the MTA does not send that step. Each returns a [Status], which says what
 // becomes of the connection, the recipient or the mail.
 //
+// # Whole messages
+//
+// Most filters decide once, at the end of a mail. Callbacks.Message is for them: it is given a [Message], the client,
+// envelope, header and body together, and changes the header by editing it. A mail is collected in C, without a wait for
+// answers in between, and comes to Go in one call; Server.MaxBody and [Limits] bound what it may take. Body is valid
+// until Message returns.
+//
 // # Names
 //
 // Constants have the names of libmilter's headers, SMFIS_REJECT, SMFIF_ADDHDRS, so that its documentation and every
