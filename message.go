@@ -30,8 +30,8 @@ type Message struct {
 	Header *Header
 
 	// Body is the mail's body, its first MaxBody bytes, with the line ends that the MTA sends (CRLF). What is written to it
-	// stays here: Modifier.ReplaceBody changes the mail. It may be a mapping of a file that is gone when Message returns:
-	// to read it then, in another goroutine, ends the process. Message sets it to nil when it is over.
+	// stays here: Modifier.ReplaceBody changes the mail. When Message returns its memory is another mail's, or, if it was large,
+	// a mapping that is gone: to read that, in a goroutine that goes on, ends the process. The field is nil by then.
 	Body []byte
 
 	// Truncated: the body was longer than Server.MaxBody, or Callbacks.Segment did not want the rest.
@@ -108,7 +108,7 @@ func (s *Session) message(m *Modifier) Status {
 	msg := s.newMessage(mail, m)
 	defer func() {
 		msg.Body = nil
-		mail.unmap()
+		mail.release()
 	}()
 	if mail.mapped != nil {
 		// A disk that cannot be read is a fault, which would end the process.

@@ -49,6 +49,8 @@ func (mta headerMTA) calls(r *miltertest.Result) []string {
 			value, spaced := strings.CutPrefix(c.Value, " ")
 			if !spaced && c.Value != "" && !strings.ContainsAny(c.Value[:1], "\t\n") {
 				value = "no space: " + value
+			} else if spaced && strings.HasPrefix(value, "\n") {
+				value = "space: " + value
 			}
 			c.Value = value
 		}
@@ -181,6 +183,9 @@ func TestHeaderCalls(t *testing.T) {
 			[]string{`ChangeHeader("B", 1, "")`, `InsertHeader(9, "b", "2")`}},
 		{"changed: deleted and added", "X: 1\nX: 2\nX: 3\nX: 4\n", all(setAt(0, "2"), setAt(1, "3"), setAt(2, "4"), setAt(3, "5")),
 			[]string{`ChangeHeader("X", 1, "")`, `InsertHeader(1048576, "X", "5")`}, nil},
+		// No change makes a value that is nothing at all: to give one deletes.
+		{"nothing at all stays so", "X: 1\nA: 1\nX:\n", all(delAt(0), delAt(0), add("A", "2")),
+			[]string{`ChangeHeader("A", 1, "")`, `ChangeHeader("X", 1, "")`, `InsertHeader(1048576, "A", "2")`}, nil},
 		{"Reset", abc, all(del("A"), add("N", "n"), setAt(0, "n"), reset), []string{}, nil},
 		{"Reset, then edited", abc, all(del("A"), reset, setAt(0, "n")), []string{`ChangeHeader("A", 1, "n")`}, nil},
 	} {
@@ -198,7 +203,11 @@ func TestHeaderCalls(t *testing.T) {
 					want = test.sendmail
 				}
 				assert.Equal(t, want, mta.calls(r), mta)
-				assert.Equal(t, seen, strings.ReplaceAll(r.Header.String(), ":  \n", ": \n"), mta)
+				got := r.Header.String()
+				if !mta.spaced { // the filter cannot see whether there is a space
+					seen, got = unspaced.ReplaceAllString(seen, "$1"), unspaced.ReplaceAllString(got, "$1")
+				}
+				assert.Equal(t, seen, got, mta)
 			}
 		})
 	}
