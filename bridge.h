@@ -46,6 +46,5 @@ struct milter_caller {
 
 /* threads.c: the number that Go has for the thread that runs. */
 unsigned int milter_thread(void);
-unsigned long milter_threads_lingered(void);
 
 #endif

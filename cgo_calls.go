@@ -269,6 +269,3 @@ func smfiMain() error {
 func smfiStop() { C.smfi_stop() }
 
 func onMainThread() bool { return bool(C.milter_on_main_thread()) }
-
-// threadsLingered is how many threads have ended after they called Go, see thread_end.c.
-func threadsLingered() int { return int(C.milter_threads_lingered()) }

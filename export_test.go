@@ -3,6 +3,7 @@
 package milter
 
 import (
+	"math"
 	"unsafe"
 
 	_ "github.com/mattn/go-pointer"
@@ -14,5 +15,12 @@ var handles map[unsafe.Pointer]any
 // OpenHandles is how many session handles C could hold.
 func OpenHandles() int { return len(handles) }
 
-// ThreadsLingered is how many threads of libmilter's have waited before they ended.
-func ThreadsLingered() int { return threadsLingered() }
+// MonitorIsAwake tells whether the runtime's monitor is kept awake because a thread of libmilter's has ended.
+func MonitorIsAwake() bool {
+	wakeful.mu.Lock()
+	defer wakeful.mu.Unlock()
+	return wakeful.on
+}
+
+// NoTimeslices is before a server runs: callbacks give Go's scheduler no turns.
+func NoTimeslices() { timeslice = math.MaxInt64 }

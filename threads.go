@@ -27,6 +27,7 @@ func (t *thread) run(s *Session, st step, args arguments) outcome {
 	if t.resume == nil {
 		t.resume, t.stop = iter.Pull(t.coroutine)
 	}
+	keepSlice()
 	t.session, t.step, t.args = s, st, args
 	t.switchOver()
 	t.session, t.args = nil, arguments{}
@@ -80,6 +81,7 @@ func beginThread() uint32 {
 
 // endThread takes the number back: the thread calls Go no more.
 func endThread(number uint32) {
+	keepWakeful()
 	t := threadOf(number)
 	if t.resume != nil {
 		t.stop()

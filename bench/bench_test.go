@@ -50,6 +50,20 @@ func TestPair(t *testing.T) {
 	assert.Positive(t, p.Ratios["cpu"])
 }
 
+// TestIdle opens a few sessions, and sends a mail on each.
+func TestIdle(t *testing.T) {
+	b := testBench(t)
+	list, err := b.idles(t.Context(), filters[:1], []model{{Name: poolModel}}, 50)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	assert.Equal(t, idle{"step", poolModel, 50, list[0].Bytes, list[0].C}, list[0])
+	assert.Positive(t, list[0].Bytes)
+	assert.Positive(t, list[0].C)
+
+	_, err = b.idles(t.Context(), filters[:1], nil, 1<<40)
+	assert.ErrorContains(t, err, "file descriptors")
+}
+
 func TestFilterThatDoesNotStart(t *testing.T) {
 	b := testBench(t)
 	broken := filter{Name: "broken", program: "cfilter", args: []string{"nonsense"}}
@@ -81,6 +95,7 @@ func TestSchedule(t *testing.T) {
 // someResults are of three pairs, one of which had too few mails for a p99.
 func someResults() *results {
 	r := &results{CPUs: 2, Seconds: 1, Filters: filters[:1], Workloads: workloads[:2], Models: []string{poolModel}}
+	r.Idle = []idle{{"step", poolModel, 100, 2048, 512}}
 	for _, mails := range []int{50, 200, 400} {
 		ours := measured{Mails: mails, Seconds: 1, P50: 2, P99: 3, FilterCPU: 1, LoadCPU: 0.95, peakRSS: 20}
 		c := measured{Mails: 400, Seconds: 1, P50: 1, P99: 1, FilterCPU: 1, LoadCPU: 0.5, peakRSS: 10}
@@ -104,6 +119,7 @@ func TestTable(t *testing.T) {
 	table := someResults().table()
 	assert.Contains(t, table, "\n| step | c-step | 0.50 (0.31–0.75) | 2.00 (2.00–2.00) | 3.00 (3.00–3.00) | – | 2.00 (1.50–5.00) | 2.00 (2.00–2.00) |\n")
 	assert.Contains(t, table, "## mails, pool")
+	assert.Contains(t, table, "\n| step | c-step | pool | 2.0 | 0.5 | 1.5 |\n")
 	assert.NotContains(t, table, "## single", "a workload without results")
 	assert.Contains(t, table, "95 % of a CPU at most (step, pool, mails).\nThat is near its limit")
 }

@@ -22,7 +22,7 @@ import (
 // options are the command line's.
 type options struct {
 	filters, workloads, models string
-	pairs                      int
+	pairs, idle                int
 	time, warmup               time.Duration
 	quick, render              bool
 	out                        string
@@ -46,6 +46,7 @@ func parse() options {
 	flag.IntVar(&o.pairs, "pairs", 7, "how many pairs of runs each ratio is the median of")
 	flag.DurationVar(&o.time, "time", 500*time.Millisecond, "how long a run counts")
 	flag.DurationVar(&o.warmup, "warmup", 100*time.Millisecond, "how long it runs before that")
+	flag.IntVar(&o.idle, "idle", 10_000, "how many sessions are opened to see what each holds; 0: none")
 	flag.BoolVar(&o.quick, "quick", false, "a look, in a minute: 3 pairs of the workload \"mails\"; other flags have their say")
 	flag.BoolVar(&o.render, "render", false, "run nothing, make results.md and results.svg of results.json")
 	flag.StringVar(&o.out, "out", ".", "folder for the results")
@@ -65,6 +66,9 @@ func (o *options) shorten() {
 	}
 	if !given["pairs"] {
 		o.pairs = 3
+	}
+	if !given["idle"] {
+		o.idle = 0
 	}
 }
 
@@ -106,7 +110,10 @@ func compare(ctx context.Context, o options) (*results, error) {
 		}
 		models = append(models, m)
 	}
-	r.Pairs, err = b.rounds(ctx, o.pairs, schedule(r, models))
+	if r.Pairs, err = b.rounds(ctx, o.pairs, schedule(r, models)); err != nil {
+		return nil, err
+	}
+	r.Idle, err = b.idles(ctx, r.Filters, models, o.idle)
 	return r, err
 }
 

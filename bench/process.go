@@ -90,13 +90,13 @@ func (p *process) stop() {
 	}
 }
 
-// peakRSS gives the most memory that the filter has had, in bytes.
-func (p *process) peakRSS() (float64, error) {
+// memory gives a size from /proc/PID/status in bytes: VmRSS is the memory that the filter has, VmHWM the most that it has had.
+func (p *process) memory(key string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, rest, _ := strings.Cut(string(status), key+":")
 	kilobytes, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	n, err := strconv.ParseFloat(kilobytes, 64)
 	return n * 1024, err

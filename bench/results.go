@@ -35,6 +35,7 @@ type results struct {
 	Models    []string   `json:"models"`
 	Missing   []string   `json:"missing,omitempty"` // filters that could not run, and why
 	Pairs     []pair     `json:"pairs"`
+	Idle      []idle     `json:"idle,omitempty"`
 }
 
 // pair is a filter's run beside its yardstick's. The ratios are the filter's value by the yardstick's: bare figures are the

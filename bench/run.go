@@ -42,7 +42,7 @@ func (b *bench) run(ctx context.Context, f filter, m model, w workload) (measure
 	if err != nil {
 		return measured{}, fmt.Errorf("%s, %s, %s: %w\n%s", f.Name, m.Name, w.Name, err, &p.log)
 	}
-	result.peakRSS, err = p.peakRSS()
+	result.peakRSS, err = p.memory("VmHWM")
 	return result, err
 }
 

@@ -25,6 +25,7 @@ func (r *results) table() string {
 			r.section(&b, model, w)
 		}
 	}
+	r.idleTable(&b)
 	busiest := r.busiest()
 	fmt.Fprintf(&b, "\nThe load generator took %.0f %% of a CPU at most (%s, %s, %s).\n",
 		100*busiest.Load, busiest.Filter, busiest.Model, busiest.Workload)
