@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/csv"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,40 +41,40 @@ func TestHaproxyConfig(t *testing.T) {
 
 // haproxy is a balancer of a test's own.
 type haproxy struct {
-	t    *testing.T
-	addr string // as smfi_setconn has it
+	t      *testing.T
+	listen string
+	addr   string // the same as smfi_setconn has it
+	dir    string
+	cmd    *exec.Cmd
 }
 
 // startHaproxy runs the configuration with other addresses, and checks ten times as often.
 func startHaproxy(t *testing.T, filters ...*process) *haproxy {
 	t.Helper()
 	requireHaproxy(t)
-	text, err := os.ReadFile(haproxyConfig)
-	require.NoError(t, err)
-	addr, dir := freeAddr(t), t.TempDir()
-	config := strings.NewReplacer("127.0.0.1:8890\n", addr+"\n", "inter 2s", "inter 200ms", "slowstart 30s", "").Replace(string(text))
-	config = regexp.MustCompile(`(?m)^\tserver .*\n`).ReplaceAllString(config, "")
-	for i, filter := range filters {
-		_, checked, _ := net.SplitHostPort(filter.http)
-		config += fmt.Sprintf("\tserver filter%d %s check port %s\n", i, filter.hostPort(), checked)
-	}
-	path := filepath.Join(dir, "haproxy.cfg")
-	require.NoError(t, os.WriteFile(path, []byte(config), 0o600))
+	b := &haproxy{t: t, listen: freeAddr(t), dir: harness.TempDir(t, "greylist-")}
+	host, port, _ := net.SplitHostPort(b.listen)
+	b.addr = "inet:" + port + "@" + host
+	b.configure(filters...)
+	admin := fmt.Sprintf("global\n\tstats socket %s mode 600 level admin\n", b.path("admin"))
+	require.NoError(t, os.WriteFile(b.path("admin.cfg"), []byte(admin), 0o600))
 
 	var out bytes.Buffer
-	cmd := exec.Command("haproxy", "-db", "-f", path) // in the foreground
-	cmd.Stdout, cmd.Stderr = &out, &out
-	require.NoError(t, cmd.Start())
-	harness.StartGuard(t, dir, `kill "$2"`, strconv.Itoa(cmd.Process.Pid))
+	running, end := context.WithCancel(context.Background())
+	// With a master, which SIGUSR2 tells to read its configuration again.
+	b.cmd = exec.CommandContext(running, "haproxy", "-W", "-f", b.path("haproxy.cfg"), "-f", b.path("admin.cfg"))
+	b.cmd.Stdout, b.cmd.Stderr = &out, &out
+	b.cmd.Cancel = func() error { return b.cmd.Process.Signal(syscall.SIGTERM) } // the worker ends with it
+	b.cmd.WaitDelay = harness.Patience
+	require.NoError(t, b.cmd.Start())
+	harness.StartGuard(t, b.dir, `kill "$2"`, strconv.Itoa(b.cmd.Process.Pid))
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		end()
+		_ = b.cmd.Wait()
 		if t.Failed() {
 			t.Logf("haproxy said:\n%s", &out)
 		}
 	})
-	host, port, _ := net.SplitHostPort(addr)
-	b := &haproxy{t, "inet:" + port + "@" + host}
 	require.True(t, harness.Poll(func() bool {
 		c, err := b.dial()
 		if err == nil {
@@ -79,6 +83,89 @@ func startHaproxy(t *testing.T, filters ...*process) *haproxy {
 		return err == nil
 	}), "haproxy does not answer")
 	return b
+}
+
+func (b *haproxy) path(name string) string { return filepath.Join(b.dir, name) }
+
+// configure writes the configuration for these filters. A check may take as long as it may with the file's inter: what is
+// often asked must not be down for being slow.
+func (b *haproxy) configure(filters ...*process) {
+	b.t.Helper()
+	text, err := os.ReadFile(haproxyConfig)
+	require.NoError(b.t, err)
+	config := strings.NewReplacer("127.0.0.1:8890\n", b.listen+"\n", "inter 2s", "inter 200ms", "slowstart 30s", "",
+		"\ttimeout server 15m\n", "\ttimeout server 15m\n\ttimeout check 2s\n").Replace(string(text))
+	config = regexp.MustCompile(`(?m)^\tserver .*\n`).ReplaceAllString(config, "")
+	for _, filter := range filters {
+		_, checked, _ := net.SplitHostPort(filter.http)
+		config += fmt.Sprintf("\tserver %s %s check port %s\n", filter.server(), filter.hostPort(), checked)
+	}
+	require.NoError(b.t, os.WriteFile(b.path("haproxy.cfg"), []byte(config), 0o600))
+}
+
+// reload changes the filters of a balancer that runs, as systemctl reload haproxy does. Each must be up at its end.
+func (b *haproxy) reload(filters ...*process) {
+	b.t.Helper()
+	b.configure(filters...)
+	require.NoError(b.t, b.cmd.Process.Signal(syscall.SIGUSR2))
+	for _, filter := range filters {
+		b.waitFor(filter, "UP")
+	}
+}
+
+// server is a filter's name in the configuration.
+func (p *process) server() string {
+	_, port, _ := net.SplitHostPort(p.hostPort())
+	return "filter" + port
+}
+
+// state changes a filter's state: ready, or maint for one that gets no new sessions.
+func (b *haproxy) state(filter *process, state string) {
+	b.t.Helper()
+	answer, err := b.ask("set server filters/" + filter.server() + " state " + state)
+	require.NoError(b.t, err)
+	require.Empty(b.t, strings.TrimSpace(answer))
+}
+
+// waitFor waits until the balancer holds a filter for UP, DOWN or MAINT.
+func (b *haproxy) waitFor(filter *process, status string) {
+	b.t.Helper()
+	require.True(b.t, harness.Poll(func() bool { return b.stats(filter)["status"] == status }), "%s is not %s: %v", filter.server(), status, b.stats(filter))
+}
+
+// stats gives the balancer's figures of a filter by their names in "show stat"; none while it is not known.
+func (b *haproxy) stats(filter *process) map[string]string {
+	answer, err := b.ask("show stat")
+	if err != nil {
+		return nil
+	}
+	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(answer, "# "))).ReadAll()
+	require.NoError(b.t, err, answer)
+	for _, row := range rows {
+		if row[1] != filter.server() {
+			continue
+		}
+		stats := map[string]string{}
+		for i, name := range rows[0] {
+			stats[name] = row[i]
+		}
+		return stats
+	}
+	return nil
+}
+
+// ask gives a command to the balancer. It may be away while it reads its configuration.
+func (b *haproxy) ask(command string) (answer string, err error) {
+	conn, err := net.Dial("unix", b.path("admin"))
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintln(conn, command); err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(conn)
+	return string(text), err
 }
 
 func (b *haproxy) dial() (*miltertest.Conn, error) { return miltertest.Postfix().Dial(b.addr) }

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,7 +25,7 @@ type process struct {
 	t          *testing.T
 	cmd        *exec.Cmd
 	addr, http string
-	log        bytes.Buffer
+	log        string // the path of a file, so that a line is there before what it tells of is answered
 	ended      chan error
 }
 
@@ -33,12 +33,22 @@ func startProgram(t *testing.T, args ...string) *process {
 	t.Helper()
 	host, port, err := net.SplitHostPort(freeAddr(t))
 	require.NoError(t, err)
-	p := &process{t: t, addr: fmt.Sprintf("inet:%s@%s", port, host), http: freeAddr(t), ended: make(chan error, 1)}
+	return startProgramOn(t, fmt.Sprintf("inet:%s@%s", port, host), freeAddr(t), args...)
+}
+
+// startProgramOn starts the program on addresses that another one may have had before.
+func startProgramOn(t *testing.T, addr, http string, args ...string) *process {
+	t.Helper()
+	dir := harness.TempDir(t, "greylist-")
+	p := &process{t: t, addr: addr, http: http, log: filepath.Join(dir, "log"), ended: make(chan error, 1)}
+	log, err := os.Create(p.log)
+	require.NoError(t, err)
+	defer log.Close()
 	p.cmd = exec.Command(os.Args[0], append([]string{"-addr", p.addr}, args...)...)
 	p.cmd.Env = append(os.Environ(), "RUN_GREYLIST=1", "GREYLIST_HTTP="+p.http)
-	p.cmd.Stderr = &p.log
+	p.cmd.Stderr = log
 	require.NoError(t, p.cmd.Start())
-	harness.StartGuard(t, t.TempDir(), `kill "$2"`, strconv.Itoa(p.cmd.Process.Pid))
+	harness.StartGuard(t, dir, `kill "$2"`, strconv.Itoa(p.cmd.Process.Pid))
 	go func() { p.ended <- p.cmd.Wait() }()
 	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 	require.True(t, harness.Poll(func() bool { return p.get("/readyz") == "200 ready" }), "the filter is not ready")
@@ -58,19 +68,29 @@ func (p *process) get(path string) string {
 }
 
 // sessions gives how many sessions are open.
-func (p *process) sessions() (open int) {
+func (p *process) sessions() int { return p.metric("milter_sessions_open") }
+
+// metric gives a figure of /metrics.
+func (p *process) metric(name string) (value int) {
 	p.t.Helper()
-	_, after, found := strings.Cut(p.get("/metrics"), "\nmilter_sessions_open ")
-	require.True(p.t, found)
-	_, err := fmt.Sscan(after, &open)
+	_, after, found := strings.Cut(p.get("/metrics"), "\n"+name+" ")
+	require.True(p.t, found, "no %s at %s", name, p.http)
+	_, err := fmt.Sscan(after, &value)
 	require.NoError(p.t, err)
-	return open
+	return value
 }
 
 // hostPort is addr as others write it.
 func (p *process) hostPort() string {
 	port, host, _ := strings.Cut(strings.TrimPrefix(p.addr, "inet:"), "@")
 	return net.JoinHostPort(host, port)
+}
+
+// kill ends the program as a crash does.
+func (p *process) kill() {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Kill())
+	<-p.ended
 }
 
 func (p *process) terminate() {
@@ -83,7 +103,7 @@ func (p *process) wait() (status int, log string) {
 	p.t.Helper()
 	select {
 	case <-p.ended:
-		return p.cmd.ProcessState.ExitCode(), p.log.String()
+		return p.cmd.ProcessState.ExitCode(), harness.ReadLog(p.t, p.log)
 	case <-time.After(harness.Patience):
 		p.t.Fatal("the program does not end")
 		return

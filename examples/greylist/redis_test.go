@@ -17,37 +17,44 @@ import (
 
 // redisServer is a Redis of a test's own.
 type redisServer struct {
-	url string
-	cmd *exec.Cmd
+	t    *testing.T
+	url  string
+	dir  string
+	args []string
+	out  bytes.Buffer
+	cmd  *exec.Cmd
 }
 
-// startRedis starts a Redis that keeps nothing, on a free port of the loopback, until the test ends.
+// startRedis starts a Redis that keeps nothing but what args say, on a free port of the loopback, until the test ends.
 func startRedis(t *testing.T, args ...string) *redisServer {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		harness.GiveUp(t, "redis-server is not in PATH: install the Debian package redis-server")
 	}
-	dir, addr := t.TempDir(), freeAddr(t)
+	addr := freeAddr(t)
 	_, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
-
-	var out bytes.Buffer
-	r := &redisServer{url: "redis://" + addr + "/0"}
-	r.cmd = exec.Command("redis-server", append([]string{
-		"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "no"}, args...)...)
-	r.cmd.Stdout = &out
-	require.NoError(t, r.cmd.Start())
+	r := &redisServer{t: t, url: "redis://" + addr + "/0", dir: harness.TempDir(t, "greylist-")}
+	r.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", r.dir, "--save", "", "--appendonly", "no"}, args...)
 	t.Cleanup(func() {
 		r.stop()
 		if t.Failed() {
-			t.Logf("redis-server said:\n%s", &out)
+			t.Logf("redis-server said:\n%s", &r.out)
 		}
 	})
-	harness.StartGuard(t, dir, `kill "$2"`, strconv.Itoa(r.cmd.Process.Pid))
-
-	client := r.client(t)
-	require.True(t, harness.Poll(func() bool { return client.Ping(context.Background()).Err() == nil }), "Redis does not answer")
+	r.start()
 	return r
+}
+
+// start starts the process, also after it has ended: with what it wrote down before.
+func (r *redisServer) start() {
+	r.t.Helper()
+	r.cmd = exec.Command("redis-server", r.args...)
+	r.cmd.Stdout = &r.out
+	require.NoError(r.t, r.cmd.Start())
+	harness.StartGuard(r.t, r.dir, `kill "$2"`, strconv.Itoa(r.cmd.Process.Pid))
+	client := r.client(r.t)
+	require.True(r.t, harness.Poll(func() bool { return client.Ping(context.Background()).Err() == nil }), "Redis does not answer")
 }
 
 // stop ends the process, whichever state it is in.

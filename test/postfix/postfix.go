@@ -93,6 +93,16 @@ func (s *Server) Addr6() string {
 	return net.JoinHostPort("::1", s.addr[strings.LastIndexByte(s.addr, ':')+1:])
 }
 
+// PIDs returns the process ids of Postfix's master, which is the process group of all its daemons, and of the sink.
+func (s *Server) PIDs() (master, sink int) {
+	s.t.Helper()
+	master, err := s.masterPID()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return master, s.sink.Process.Pid
+}
+
 // Held returns the queue ids of the mails on hold, which is where Postfix puts a mail that a milter quarantines. A mail is
 // there before its sender has the reply to the end of data. Postfix drops the reason that the milter gave.
 func (s *Server) Held() []string {
