@@ -27,7 +27,7 @@ func (t *thread) run(s *Session, st step, args arguments) outcome {
 	if t.resume == nil {
 		t.resume, t.stop = iter.Pull(t.coroutine)
 	}
-	keepSlice()
+	endSlice()
 	t.session, t.step, t.args = s, st, args
 	t.switchOver()
 	t.session, t.args = nil, arguments{}

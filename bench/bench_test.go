@@ -124,6 +124,18 @@ func TestTable(t *testing.T) {
 	assert.Contains(t, table, "95 % of a CPU at most (step, pool, mails).\nThat is near its limit")
 }
 
+// TestReadme: what the README of the project shows is of the results that are kept here.
+func TestReadme(t *testing.T) {
+	r, err := readResults("results.json")
+	require.NoError(t, err)
+	table, err := os.ReadFile("results.md")
+	require.NoError(t, err)
+	assert.Equal(t, r.table(), string(table), "go run . -render")
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(readme), r.summary(), "the table of bench/results.md's beginning is not that of README.md")
+}
+
 // TestPublish: the table and the chart are made of results.json alone.
 func TestPublish(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "results.json")

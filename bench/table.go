@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -20,6 +21,7 @@ func (r *results) table() string {
 	for _, missing := range r.Missing {
 		fmt.Fprintf(&b, "- Not run: %s\n", missing)
 	}
+	fmt.Fprintf(&b, "\n%s", r.summary())
 	for _, model := range r.Models {
 		for _, w := range r.Workloads {
 			r.section(&b, model, w)
@@ -33,6 +35,43 @@ func (r *results) table() string {
 		fmt.Fprintf(&b, "That is near its limit: there the filters may be faster than they look.\n")
 	}
 	return b.String()
+}
+
+// summaryColumns are what the README of the project shows.
+var summaryColumns = []struct{ title, workload, measure string }{
+	{"mails/s", "mails", "mails"},
+	{"p99", "mails", "p99"},
+	{"CPU a mail", "mails", "cpu"},
+	{"mails/s, one a connection", "single", "mails"},
+}
+
+// summary gives the medians that matter most; pool and threads stand in one cell.
+func (r *results) summary() string {
+	var b strings.Builder
+	b.WriteString("| filter | to |")
+	for _, c := range summaryColumns {
+		fmt.Fprintf(&b, " %s |", c.title)
+	}
+	fmt.Fprintf(&b, "\n|---|---|%s\n", strings.Repeat("---|", len(summaryColumns)))
+	for _, f := range r.Filters {
+		fmt.Fprintf(&b, "| %s | %s |", f.Name, f.Yardstick)
+		for _, c := range summaryColumns {
+			fmt.Fprintf(&b, " %s |", strings.Join(r.medians(f, c.workload, c.measure), " / "))
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// medians gives a filter's median on each build of libmilter that it ran on.
+func (r *results) medians(f filter, workload, key string) (medians []string) {
+	m := measures[slices.IndexFunc(measures, func(m measure) bool { return m.Key == key })]
+	for _, model := range r.Models {
+		if s, ok := r.of(f.Name, model, workload, m); ok {
+			medians = append(medians, fmt.Sprintf("%.2f", s.median))
+		}
+	}
+	return medians
 }
 
 func (r *results) section(b *strings.Builder, model string, w workload) {
