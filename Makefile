@@ -8,12 +8,15 @@ export GORACE ?= atexit_sleep_ms=0
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: deps test-deps lint-deps
+.PHONY: deps test-deps docker-deps lint-deps
 deps: ## install what the build needs and is missing: a C compiler, libmilter-dev
 	scripts/deps.sh build
 
 test-deps: ## install what the tests need and is missing: Postfix, swaks, …
 	scripts/deps.sh test
+
+docker-deps: ## install what test-docker needs and is missing, but for Docker itself: debootstrap, Compose
+	scripts/deps.sh docker
 
 lint-deps: ## install what lint needs and is missing: shellcheck
 	scripts/deps.sh lint
@@ -52,6 +55,10 @@ test-examples: test-deps
 test-bench: test-deps ## run each filter and each workload of the benchmark for a moment
 	cd bench && $(GO) test -count=1 -timeout 20m $(TEST_ARGS) ./...
 
+.PHONY: test-docker
+test-docker: docker-deps ## build the images on a Docker engine and test them, and examples/compose with them
+	cd test/docker && $(GO) test -v -count=1 -timeout 20m $(TEST_ARGS) ./...
+
 N ?= 3000
 .PHONY: conformance conformance-asan
 conformance: test-deps ## compare the binding with libmilter: N=3000 random sessions for each build and policy
@@ -86,9 +93,9 @@ lint: lint-deps ## gofmt, go vet, staticcheck, gcc's warnings, shellcheck
 	@files=$$(gofmt -l .) && test -z "$$files" || { echo "not gofmt'ed:" $$files; exit 1; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
-	@for module in examples bench; do (cd $$module && $(GO) vet ./... && $(STATICCHECK) ./...) || exit 1; done
+	@for module in examples bench test/docker; do (cd $$module && $(GO) vet ./... && $(STATICCHECK) ./...) || exit 1; done
 	scripts/lint-c.sh
-	shellcheck .ci/run scripts/*.sh test/libmilter/build.sh
+	shellcheck .ci/run scripts/*.sh test/libmilter/build.sh examples/docker/healthy
 
 .PHONY: clean
 clean: ## remove what was built

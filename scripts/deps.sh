@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Installs the packages that are missing: deps.sh build|test|lint. Asks the network for nothing if none is.
+# Installs the packages that are missing: deps.sh build|test|docker|lint. Asks the network for nothing if none is.
 set -euo pipefail
 
 case ${1-} in
 build) packages=(gcc libc6-dev libmilter-dev) ;;
 test) packages=(gcc libc6-dev libmilter-dev dpkg-dev haproxy iproute2 libsasl2-modules m4 patch postfix python3-milter redis-server sasl2-bin swaks) ;;
+docker)
+	packages=(gcc libc6-dev libmilter-dev debootstrap)
+	docker compose version >/dev/null 2>&1 || packages+=(docker-compose) # Compose 2 is Docker's plug-in
+	;;
 lint) packages=(gcc libc6-dev libmilter-dev shellcheck) ;;
 *)
-	echo "usage: deps.sh build|test|lint" >&2
+	echo "usage: deps.sh build|test|docker|lint" >&2
 	exit 2
 	;;
 esac
