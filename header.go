@@ -16,11 +16,12 @@ import (
 // fields in ways of their own. That is after all of Modifier's calls, and does not count what those have done to the header:
 // fields of one name are best edited in one of the two ways.
 //
-// Postfix and Sendmail are told apart by the macro "v", which Postfix sends by itself: a filter that asks for other macros at
-// SMFIM_CONNECT asks for it, too. It matters for a field that is inserted between two that were there, which on Sendmail
-// stands elsewhere if an earlier filter of the mail has deleted fields or added its From, Date or Message-Id. And it matters
-// for a From, Date or Message-Id in a mail that came without: Sendmail has added one itself by then, which is not shown and is
-// deleted (without SMFIF_CHGHDRS the new one takes its place). Postfix with always_add_missing_headers keeps its own as well.
+// Postfix and Sendmail are told apart by the macro "v", which Postfix sends by itself, and is asked for where Server.Macros
+// asks for others at SMFIM_CONNECT; a filter that calls Negotiation.SetSymList for that stage asks for it, too. It matters
+// for a field that is inserted between two that were there, which on Sendmail stands elsewhere if an earlier filter of the
+// mail has deleted fields or added its From, Date or Message-Id. And it matters for a From, Date or Message-Id in a mail
+// that came without: Sendmail has added one itself by then, which is not shown and is deleted (without SMFIF_CHGHDRS the new
+// one takes its place). Postfix with always_add_missing_headers keeps its own as well.
 //
 // An edit needs SMFIF_ADDHDRS for a new field, SMFIF_CHGHDRS for one that is changed or deleted. Where the MTA did not grant
 // it, the method says so (ErrNotNegotiated), and unless the edit is taken back with Reset, or by others, none is made and the

@@ -40,7 +40,7 @@ var sendmailOwn = []string{"return-path", "received", "resent-date", "date", "re
 // send makes the edits. Nothing is sent if one of them is not allowed.
 func (h *Header) send(m *Modifier) error {
 	isPostfix := func() bool {
-		version, _ := m.session.Macro("v") // Sendmail's begins with its number, if it is sent at all
+		version, _ := m.session.Macro(mtaVersion) // Sendmail's begins with its number, if it is sent at all
 		return version != "" && (version[0] < '0' || version[0] > '9')
 	}
 	calls := h.calls(m.session.terms.actions, isPostfix)

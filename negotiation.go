@@ -2,7 +2,10 @@
 
 package milter
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Negotiation is what xxfi_negotiate is given and gives: what the MTA offers (f0 to f3), and what the filter asks for
 // (pf0 to pf3). It is valid until Negotiate returns.
@@ -102,6 +105,9 @@ func (s *Session) negotiate(n *Negotiation) Status {
 	return status
 }
 
+// mtaVersion is the macro by which Header tells the MTAs apart.
+const mtaVersion = "v"
+
 // setSymLists asks for Server.Macros, at the stages that Callbacks.Negotiate has not asked for.
 func (f *filter) setSymLists(n *Negotiation) {
 	if len(f.macros) == 0 || n.OfferedActions&SMFIF_SETSYMLIST == 0 {
@@ -109,6 +115,9 @@ func (f *filter) setSymLists(n *Negotiation) {
 	}
 	n.Actions |= SMFIF_SETSYMLIST
 	for stage, macros := range f.macros {
+		if stage == SMFIM_CONNECT && f.callbacks.Message != nil && !slices.Contains(macros, mtaVersion) {
+			macros = append(slices.Clone(macros), mtaVersion)
+		}
 		_ = n.SetSymList(stage, macros...) // Server.check has seen the names: it fails where Negotiate was first
 	}
 }

@@ -383,6 +383,35 @@ func TestMacros(t *testing.T) {
 	assert.Equal(t, want, values)
 }
 
+// A filter that asks for macros still gets the one by which Header tells the MTAs apart.
+func TestServerMacros(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		asked []string
+		want  map[string]bool
+	}{
+		"without it": {[]string{"j"}, map[string]bool{"v": true, "j": true, "{daemon_name}": false}},
+		"with it":    {[]string{"v"}, map[string]bool{"v": true, "j": false, "{daemon_name}": false}},
+		"none asked": {nil, map[string]bool{"v": true, "j": true, "{daemon_name}": true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := map[string]bool{}
+			srv := &milter.Server{Callbacks: milter.Callbacks{Message: func(s *milter.Session, _ *milter.Message, _ *milter.Modifier) milter.Status {
+				for macro := range tc.want {
+					_, got[macro] = s.Macro(macro)
+				}
+				return milter.SMFIS_CONTINUE
+			}}}
+			if tc.asked != nil {
+				srv.Macros = map[milter.Stage][]string{milter.SMFIM_CONNECT: tc.asked}
+			}
+			miltertest.StartServer(t, srv).Send(miltertest.Mail{})
+			assert.Equal(t, tc.want, got)
+		})
+	}
+}
+
 func TestPath(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
