@@ -18,9 +18,13 @@ const (
 	panelWidth  = 14 * vg.Centimeter
 	panelHeight = 7 * vg.Centimeter
 	groupWidth  = 0.7 // of the room that a workload has on the x axis
-	legendWidth = 1.5 // in workloads, at the end of the x axis
+	legendWidth = 2.6 // in workloads, at the end of the x axis
 	yPadding    = 1.1 // as a factor
+	pad         = vg.Centimeter / 4
 )
+
+// inChart are the measures that the chart shows; the table has all.
+var inChart = []string{"mails", "p99", "cpu"}
 
 // chart draws a panel for each measure (downwards) and each build of libmilter (across).
 func (r *results) chart(path string) error {
@@ -28,17 +32,17 @@ func (r *results) chart(path string) error {
 	if err != nil {
 		return err
 	}
-	plots := make([][]*plot.Plot, len(measures))
-	for i, m := range measures {
+	plots := make([][]*plot.Plot, len(inChart))
+	for i, key := range inChart {
 		for _, model := range r.Models {
-			p, err := r.panel(m, model, colors)
+			p, err := r.panel(measureOf(key), model, colors)
 			if err != nil {
 				return err
 			}
 			plots[i] = append(plots[i], p)
 		}
 	}
-	tiles := draw.Tiles{Rows: len(measures), Cols: len(r.Models), PadX: vg.Centimeter, PadY: vg.Centimeter / 2}
+	tiles := draw.Tiles{Rows: len(inChart), Cols: len(r.Models), PadX: vg.Centimeter, PadY: vg.Centimeter / 2, PadTop: pad, PadRight: pad}
 	svg := vgsvg.New(panelWidth*vg.Length(tiles.Cols), panelHeight*vg.Length(tiles.Rows))
 	for i, row := range plot.Align(plots, tiles, draw.New(svg)) {
 		for j, canvas := range row {

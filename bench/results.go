@@ -26,6 +26,10 @@ var measures = []measure{
 	{"rss", "peak RSS", func(r measured) float64 { return r.peakRSS }, 1},
 }
 
+func measureOf(key string) measure {
+	return measures[slices.IndexFunc(measures, func(m measure) bool { return m.Key == key })]
+}
+
 // results are a benchmark's: results.json.
 type results struct {
 	CPUs      int        `json:"cpus"`

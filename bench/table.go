@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -65,7 +64,7 @@ func (r *results) summary() string {
 
 // medians gives a filter's median on each build of libmilter that it ran on.
 func (r *results) medians(f filter, workload, key string) (medians []string) {
-	m := measures[slices.IndexFunc(measures, func(m measure) bool { return m.Key == key })]
+	m := measureOf(key)
 	for _, model := range r.Models {
 		if s, ok := r.of(f.Name, model, workload, m); ok {
 			medians = append(medians, fmt.Sprintf("%.2f", s.median))
