@@ -5,8 +5,10 @@
  * not Go's. The compiler checks every prototype twice: against smfiDesc below, and against the Go exports in _cgo_export.h.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <malloc.h>
@@ -57,6 +59,43 @@ static bool collects(const struct milter_session *s, sfsistat status)
 	return s->rules != NULL && (status == SMFIS_CONTINUE || status == SMFIS_NOREPLY || status == SMFIS_SKIP);
 }
 
+/*
+ * The states of libmilter's engine that matter here, and where SMFICTX has the one that it is in (engine.c and libmilter.h in
+ * libmilter's source). It is read for one thing that no function tells: whether a piece of the body is the last one, which
+ * came in one packet with the end of the message. check_state sees to it that what is read there is the state.
+ */
+enum engine_state { ST_MAIL = 4, ST_RCPT = 5, ST_HDRS = 7, ST_BODY = 9 };
+
+struct engine_context {
+	pthread_t id;
+	int socket;
+	int debug;
+	time_t timeout;
+	int state;
+};
+
+static bool is_in_state(const SMFICTX *ctx, enum engine_state state)
+{
+	return ((const struct engine_context *)(const void *)ctx)->state == (int)state;
+}
+
+/* At a callback of which it is known what state libmilter is in. */
+static void check_state(const SMFICTX *ctx, struct milter_session *s, enum engine_state state)
+{
+	if (s->rules == NULL)
+		return;
+	if (is_in_state(ctx, state))
+		s->state_seen = true;
+	else
+		s->state_hidden = true;
+}
+
+/* Whether another packet ends the message. false is a last piece, or one of which that cannot be told. */
+static bool ends_later(const SMFICTX *ctx, const struct milter_session *s)
+{
+	return s->state_seen && !s->state_hidden && is_in_state(ctx, ST_BODY);
+}
+
 static sfsistat on_negotiate(SMFICTX *ctx, unsigned long f0, unsigned long f1, unsigned long f2, unsigned long f3,
 			     unsigned long *pf0, unsigned long *pf1, unsigned long *pf2, unsigned long *pf3)
 {
@@ -100,6 +139,7 @@ static sfsistat on_envfrom(SMFICTX *ctx, char **argv)
 	sfsistat status = is_gos(s, MILTER_ENVFROM) ? milterMailFrom(caller(ctx, s), argv)
 						    : unanswered(s, SMFIP_NR_MAIL);
 
+	check_state(ctx, s, ST_MAIL);
 	if (collects(s, status))
 		milter_collect_from(s, argv);
 	return status;
@@ -120,6 +160,7 @@ static sfsistat on_envrcpt(SMFICTX *ctx, char **argv)
 	sfsistat status = is_gos(s, MILTER_ENVRCPT) ? milterRcptTo(caller(ctx, s), argv)
 						    : unanswered(s, SMFIP_NR_RCPT);
 
+	check_state(ctx, s, ST_RCPT);
 	if (collects(s, status) && !is_refused(ctx, s))
 		milter_collect_rcpt(s, argv);
 	return status;
@@ -129,7 +170,7 @@ static sfsistat on_data(SMFICTX *ctx)
 {
 	struct milter_session *s = session_of(ctx);
 
-	return is_gos(s, MILTER_DATA) ? milterData(caller(ctx, s)) : SMFIS_CONTINUE;
+	return is_gos(s, MILTER_DATA) ? milterData(caller(ctx, s)) : unanswered(s, SMFIP_NR_DATA);
 }
 
 static sfsistat on_header(SMFICTX *ctx, char *name, char *value)
@@ -138,6 +179,7 @@ static sfsistat on_header(SMFICTX *ctx, char *name, char *value)
 	sfsistat status = is_gos(s, MILTER_HEADER) ? milterHeader(caller(ctx, s), name, value)
 						   : unanswered(s, SMFIP_NR_HDR);
 
+	check_state(ctx, s, ST_HDRS);
 	if (collects(s, status))
 		milter_collect_header(s, name, value);
 	return status;
@@ -147,7 +189,7 @@ static sfsistat on_eoh(SMFICTX *ctx)
 {
 	struct milter_session *s = session_of(ctx);
 
-	return is_gos(s, MILTER_EOH) ? milterEOH(caller(ctx, s)) : SMFIS_CONTINUE;
+	return is_gos(s, MILTER_EOH) ? milterEOH(caller(ctx, s)) : unanswered(s, SMFIP_NR_EOH);
 }
 
 static sfsistat on_body(SMFICTX *ctx, unsigned char *segment, size_t length)
@@ -162,6 +204,9 @@ static sfsistat on_body(SMFICTX *ctx, unsigned char *segment, size_t length)
 		if (status == SMFIS_CONTINUE && !is_gos(s, MILTER_BODY) && !milter_wants_body(s) &&
 		    (s->protocol & SMFIP_SKIP) != 0)
 			status = SMFIS_SKIP;
+		/* With SMFIS_CONTINUE alone libmilter goes on from a last piece to xxfi_eom. */
+		if (status != SMFIS_CONTINUE && !ends_later(ctx, s))
+			status = SMFIS_CONTINUE;
 	}
 	return status;
 }

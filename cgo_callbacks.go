@@ -53,15 +53,24 @@ func (cb *Callbacks) set() (bits callbacks) {
 	return bits
 }
 
-// registered gives the callbacks to register: those that are set, and those that Message is made of.
+// keepsPlace are the callbacks without which libmilter loses its place in a mail: after an unknown command it takes no
+// header and no end of message that DATA does not come before, and after DATA no body without a header if it was not to
+// hear of the header's end (next_states in its engine.c).
+const keepsPlace callbacks = C.MILTER_DATA | C.MILTER_EOH
+
+// registered returns the callbacks to register: those that are set, and those that Message needs.
 func (srv *Server) registered() callbacks {
 	bits := srv.Callbacks.set()
-	switch {
-	case srv.host:
+	if srv.host {
 		return ^callbacks(0)
-	case srv.Callbacks.Message == nil:
+	}
+	if srv.Callbacks.Message == nil {
 		return bits
-	case srv.MaxBody == NoBody:
+	}
+	if bits&(C.MILTER_UNKNOWN|C.MILTER_DATA) != 0 {
+		bits |= keepsPlace
+	}
+	if srv.MaxBody == NoBody {
 		return bits | collected&^C.MILTER_BODY
 	}
 	return bits | collected

@@ -223,9 +223,9 @@ void milter_collect_body(struct milter_session *s, const unsigned char *segment,
 {
 	struct milter_mail *mail = &s->mail;
 
-	if (mail->failure != MILTER_OK)
+	if (mail->failure != MILTER_OK || mail->truncated) /* no piece comes behind a gap */
 		return;
-	mail->truncated |= last;
+	mail->truncated = last;
 	if (length > s->rules->body - mail->body_length) {
 		length = s->rules->body - mail->body_length;
 		mail->truncated = true;

@@ -68,6 +68,8 @@ struct milter_session {
 	unsigned int callbacks;    /* those that are Go's, as bits; the others are answered here */
 	unsigned long protocol;    /* what was negotiated */
 	struct milter_rules *rules; /* NULL: nothing is collected */
+	bool state_seen;            /* libmilter's state was where it is looked for, see bridge.c */
+	bool state_hidden;          /* and once it was not */
 
 	struct milter_texts host, helo;
 	struct sockaddr_storage addr; /* the family is AF_UNSPEC where there is none */

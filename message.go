@@ -22,7 +22,8 @@ type Message struct {
 	Addr net.Addr
 	Helo string
 
-	// From is the sender, Rcpts the recipients that were accepted: by the MTA, and by Callbacks.RcptTo if it is set.
+	// From is the sender, Rcpts the recipients that were accepted: by the MTA, and by Callbacks.RcptTo if it is set. A filter
+	// that the MTA asks after this one may refuse one of them still.
 	From  Path
 	Rcpts []Path
 
@@ -34,7 +35,8 @@ type Message struct {
 	// a mapping that is gone: to read that, in a goroutine that goes on, ends the process. The field is nil by then.
 	Body []byte
 
-	// Truncated: the body was longer than Server.MaxBody, or Callbacks.Segment did not want the rest.
+	// Truncated: the body was longer than Server.MaxBody, or Callbacks.Segment did not want the rest. Body is then a part of
+	// it, and with MaxBody NoBody it is none of it: a new body that is made of that (Modifier.ReplaceBody) cuts the mail.
 	Truncated bool
 }
 
@@ -79,9 +81,12 @@ func (f *filter) collecting(offered Protocol) Protocol {
 	if f.callbacks.Message == nil {
 		return 0
 	}
-	asked := (f.registered & collected &^ f.set).unanswered()
+	asked := (f.registered &^ f.set).unanswered()
 	if f.wantsLeadingSpace() {
 		asked |= SMFIP_HDR_LEADSPC
+	}
+	if f.callbacks.Unknown != nil && offered&SMFIP_NODATA == 0 {
+		asked |= SMFIP_NOUNKNOWN // an MTA that sends no DATA, without which libmilter loses its place: see keepsPlace
 	}
 	if f.skips && f.callbacks.Segment == nil && offered&SMFIP_SKIP != 0 {
 		asked = asked&^SMFIP_NR_BODY | SMFIP_SKIP // which is an answer

@@ -1,0 +1,91 @@
+package harness
+
+import (
+	"fmt"
+
+	"github.com/libmilter/go-libmilter/miltertest"
+)
+
+// Script is a session with one mail, for a filter that lets it pass: which parts the message has, and what else an SMTP client
+// may say in it, commands that no MTA knows and RSET.
+type Script struct {
+	Place        Place  // of the unknown commands
+	Times        int    // how many of them there are
+	Reset        string // the step behind which there is an RSET, and a mail begins again: "MailFrom", "RcptTo", or ""
+	Header, Body bool
+}
+
+// Place is where unknown commands stand.
+type Place int
+
+// The places.
+const (
+	BeforeHelo Place = iota
+	BeforeMail
+	BeforeRcpt
+	BeforeData
+	AfterEnd
+	AllPlaces
+)
+
+// String tells the script apart from others.
+func (s Script) String() string {
+	return fmt.Sprintf("%d unknown at place %d, RSET after %q, header %v, body %v", s.Times, s.Place, s.Reset, s.Header, s.Body)
+}
+
+// Scripts are all that differ.
+func Scripts() (all []Script) {
+	for place := range AllPlaces {
+		for times := range 3 {
+			if times == 0 && place > 0 {
+				continue
+			}
+			for _, reset := range []string{"", "MailFrom", "RcptTo"} {
+				for shape := range 4 {
+					all = append(all, Script{place, times, reset, shape&1 != 0, shape&2 != 0})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Play takes the session from its negotiation to its end, and returns what has become of the mail. The mail is from
+// <a@example.org> to <b@example.com>.
+func (s Script) Play(c *miltertest.Conn) *miltertest.Result {
+	unknown := func(place Place) {
+		for range s.Times {
+			if place == s.Place {
+				c.Unknown("FOO")
+			}
+		}
+	}
+	c.Connect("client.example.org", nil)
+	unknown(BeforeHelo)
+	c.Helo("client.example.org")
+	unknown(BeforeMail)
+	if s.Reset != "" {
+		c.MailFrom("reset@example.org")
+		if s.Reset == "RcptTo" {
+			c.RcptTo("reset@example.com")
+		}
+		unknown(BeforeRcpt)
+		c.Abort()
+	}
+	c.MailFrom("a@example.org")
+	unknown(BeforeRcpt)
+	c.RcptTo("b@example.com")
+	unknown(BeforeData)
+	c.Data()
+	if s.Header {
+		c.Header("Subject", "x")
+	}
+	c.EOH()
+	if s.Body {
+		c.Segment("body\r\n")
+	}
+	result := c.EOM()
+	unknown(AfterEnd)
+	c.Quit()
+	return result
+}
