@@ -14,7 +14,9 @@ import "net"
 // Texts are the bytes that the MTA sent, of any encoding; they are copies, the filter's to keep.
 //
 // A callback that panics, ends its goroutine with runtime.Goexit (testing.T.FailNow does), or returns a value that is
-// no status, is logged and answered SMFIS_TEMPFAIL. What the Go runtime itself ends the process for cannot be caught:
+// no status, is logged and answered SMFIS_TEMPFAIL. At a step that was negotiated without an answer, the next step that has
+// one is answered so in its place, at the latest the end of the message, and what comes before that does not reach the
+// filter. What the Go runtime itself ends the process for cannot be caught:
 // a concurrent map write, a stack overflow, a panic in a goroutine that the callback started, a thread locked more than 8
 // times (runtime.LockOSThread) and not unlocked.
 //
@@ -31,7 +33,8 @@ type Callbacks struct {
 	Connect func(s *Session, host string, addr net.Addr) Status
 
 	// Unknown is xxfi_unknown: a command that the MTA does not know, without the line end; Postfix sends its first word
-	// only.
+	// only. libmilter loses its place in a mail if such a command comes between RCPT and DATA and the filter has no Data:
+	// the MTA gets no answer to the rest of the mail. Set Data as well (Message does that by itself); the log says so at the start.
 	Unknown func(s *Session, command string) Status
 
 	// Helo is xxfi_helo: HELO or EHLO, with what the client calls itself.
@@ -45,7 +48,8 @@ type Callbacks struct {
 	// SMFIS_REJECT and SMFIS_TEMPFAIL refuse this recipient, SMFIS_ACCEPT and SMFIS_DISCARD are about the whole mail.
 	RcptTo func(s *Session, address string, args []string) Status
 
-	// Data is xxfi_data: the DATA command.
+	// Data is xxfi_data: the DATA command. With Data and Header, set EOH as well: without it libmilter loses its place in a
+	// mail that has no header fields. (Message does that by itself; the log says so at the start.)
 	Data func(s *Session) Status
 
 	// Header is xxfi_header: one header field. A folded value has its line ends as the MTA sends them: LF or CRLF.
@@ -56,7 +60,8 @@ type Callbacks struct {
 
 	// Segment is xxfi_body: a piece of the body, of 65,535 bytes at most unless Server.MaxDataSize says more. segment is
 	// libmilter's memory, valid until the callback returns: a filter that keeps it keeps a copy (bytes.Clone). A word may
-	// be cut between two segments.
+	// be cut between two segments. The last one may come together with the end of the message, though Postfix and Sendmail
+	// do not do that; libmilter then goes on to EOM after SMFIS_CONTINUE only, whether the step has an answer or not.
 	Segment func(s *Session, segment []byte) Status
 
 	// EOM is xxfi_eom: the end of the message. The mail may be changed now, and only now, with m, which is valid until
@@ -79,52 +84,6 @@ type Callbacks struct {
 	// connected and said nothing, as health checks do. It should be short: where libmilter has a pool of workers, no
 	// session goes on while it closes one that has timed out.
 	Close func(s *Session)
-}
-
-// arguments are those of a callback, each step's own: what the MTA sent.
-type arguments struct {
-	negotiation *Negotiation
-	addr        net.Addr
-	text        string // a host, an identity, a command, an address, a header field's name
-	value       string
-	list        []string
-	segment     []byte
-}
-
-// dispatch calls the filter's callback of a step.
-func (s *Session) dispatch(st step, a *arguments) Status {
-	cb := &s.filter.callbacks
-	switch st {
-	case stepNegotiate:
-		return s.negotiate(a.negotiation)
-	case stepConnect:
-		return cb.Connect(s, a.text, a.addr)
-	case stepUnknown:
-		return cb.Unknown(s, a.text)
-	case stepHelo:
-		return cb.Helo(s, a.text)
-	case stepMailFrom:
-		return cb.MailFrom(s, a.text, a.list)
-	case stepRcptTo:
-		return cb.RcptTo(s, a.text, a.list)
-	case stepData:
-		return cb.Data(s)
-	case stepHeader:
-		return cb.Header(s, a.text, a.value)
-	case stepEOH:
-		return cb.EOH(s)
-	case stepSegment:
-		return cb.Segment(s, a.segment)
-	case stepEOM:
-		return s.eom()
-	case stepAbort:
-		cb.Abort(s)
-	case stepClose:
-		if cb.Close != nil {
-			cb.Close(s)
-		}
-	}
-	return SMFIS_CONTINUE
 }
 
 // step is a callback, as Session and the log see it.

@@ -439,3 +439,48 @@ func TestBodyWithTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// Callbacks with which libmilter can lose its place in a mail are told of at the start.
+func TestLostPlace(t *testing.T) {
+	t.Parallel()
+	for set, want := range map[string]string{
+		"Unknown":             "set Callbacks.Data as well",
+		"Data Header":         "set Callbacks.EOH as well",
+		"Unknown Data":        "",
+		"Data Header EOH":     "",
+		"Header":              "",
+		"Unknown Message":     "",
+		"Data Header Message": "",
+	} {
+		t.Run(set, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, choosing, withArg(set))
+			p.stop()
+			if want == "" {
+				assert.Empty(t, p.named("log"))
+			} else {
+				assert.Contains(t, p.awaitName("log").Args[0], want)
+			}
+		})
+	}
+}
+
+// choosing has the callbacks that its argument names.
+var choosing = register("choosing", func(e *child) *milter.Server {
+	var cb milter.Callbacks
+	for _, name := range strings.Fields(e.arg) {
+		switch name {
+		case "Unknown":
+			cb.Unknown = func(*milter.Session, string) milter.Status { return milter.SMFIS_CONTINUE }
+		case "Data":
+			cb.Data = func(*milter.Session) milter.Status { return milter.SMFIS_CONTINUE }
+		case "Header":
+			cb.Header = func(*milter.Session, string, string) milter.Status { return milter.SMFIS_CONTINUE }
+		case "EOH":
+			cb.EOH = func(*milter.Session) milter.Status { return milter.SMFIS_CONTINUE }
+		case "Message":
+			cb.Message = func(*milter.Session, *milter.Message, *milter.Modifier) milter.Status { return milter.SMFIS_CONTINUE }
+		}
+	}
+	return &milter.Server{Callbacks: cb}
+})

@@ -21,6 +21,7 @@ type filter struct {
 	macros      map[Stage][]string
 	maxDataSize int
 	logger      *slog.Logger
+	tempDir     string
 	mapped      *mappedBodies
 	skips       bool // MaxBody is the filter's own: the MTA is to stop there
 	guest       bool // on a host's libmilter, see guest.go
@@ -34,7 +35,7 @@ type filter struct {
 	drained  chan struct{} // closed once no session is open, where somebody waits for it
 
 	stats  counters
-	logged [stepCount]atomic.Bool // what is logged once for each step
+	logged sync.Map // once → struct{}: what is logged once for each step
 }
 
 // phase is what happens to new sessions.
@@ -66,12 +67,32 @@ func newFilter(srv *Server) *filter {
 		skips:      srv.MaxBody > 0,
 		mapped:     newMappedBodies(),
 		logger:     srv.Logger,
+		tempDir:    srv.TempDir,
 		sessions:   map[*Session]struct{}{},
 	}
 	if f.logger == nil {
 		f.logger = slog.Default()
 	}
+	f.warnOfLostPlace()
 	return f
+}
+
+// warnOfLostPlace tells of callbacks with which libmilter can lose its place in a mail, after which
+// it does not answer the MTA: see keepsPlace. Message has what it takes.
+func (f *filter) warnOfLostPlace() {
+	cb := &f.callbacks
+	warn := func(lacks, in string) {
+		shielded(func() {
+			f.logger.Warn("milter: set Callbacks."+lacks+" as well, libmilter loses its place in a mail without it "+in)
+		})
+	}
+	switch {
+	case cb.Message != nil:
+	case cb.Unknown != nil && cb.Data == nil:
+		warn("Data", "where a command that is unknown comes behind RCPT")
+	case cb.Data != nil && cb.Header != nil && cb.EOH == nil:
+		warn("EOH", "that has no header")
+	}
 }
 
 // add registers a new session, unless the filter has stopped.
@@ -166,16 +187,22 @@ func (f *filter) log(level slog.Level, message string, s *Session, attrs ...slog
 			return
 		}
 		attrs = append(attrs, slog.Uint64("session", s.id))
-		if queueID, ok := s.Macro("i"); ok {
+		if queueID := s.queueID(); queueID != "" {
 			attrs = append(attrs, slog.String("queue_id", queueID))
 		}
 		f.logger.LogAttrs(ctx, level, message, attrs...)
 	})
 }
 
+// once is a line of the log that would come again with each mail.
+type once struct {
+	message string
+	step    step
+}
+
 // logOnce is log for what would come again with each mail: once for each step.
-func (f *filter) logOnce(message string, s *Session, st step, status Status) {
-	if f.logged[st].CompareAndSwap(false, true) {
-		f.log(slog.LevelWarn, message, s, slog.String("callback", st.String()), slog.String("status", status.String()))
+func (f *filter) logOnce(message string, s *Session, st step, attrs ...slog.Attr) {
+	if _, logged := f.logged.LoadOrStore(once{message, st}, struct{}{}); !logged {
+		f.log(slog.LevelWarn, message, s, append([]slog.Attr{slog.String("callback", st.String())}, attrs...)...)
 	}
 }

@@ -4,6 +4,7 @@ package milter
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 )
 
@@ -33,7 +34,8 @@ type Negotiation struct {
 }
 
 // SetSymList is smfi_setsymlist: it asks the MTA for the macros at a stage, in place of those that the MTA would send by
-// itself. No macros asks for none. Each stage can be asked for once. Names are written as the MTA knows them, "i" or
+// itself. No macros asks for none (with Callbacks.Message, "v" and "{rcpt_mailer}" are asked for at their stages all the
+// same). Each stage can be asked for once. Names are written as the MTA knows them, "i" or
 // "{client_addr}". The MTA heeds it if it offers SMFIF_SETSYMLIST and Actions has it.
 //
 // It may be called while Negotiate runs. Errors: ErrArgument, ErrStage.
@@ -41,6 +43,9 @@ type Negotiation struct {
 // Source: smfi_setsymlist.html.
 func (n *Negotiation) SetSymList(stage Stage, macros ...string) error {
 	const op = "smfi_setsymlist"
+	if n.session != nil && n.session.filter.callbacks.Message != nil {
+		macros = withNeeded(stage, macros)
+	}
 	list, err := symList(macros)
 	switch {
 	case err != nil:
@@ -93,11 +98,11 @@ func (s *Session) negotiate(n *Negotiation) Status {
 		n.Actions = f.actions
 		n.Protocol = implied | asked
 	}
-	if lacking := n.Actions &^ n.OfferedActions; lacking != 0 && status == SMFIS_CONTINUE {
-		f.logOnce("milter: MTA does not offer "+lacking.String()+", libmilter closes its connection", s, stepNegotiate, status)
-	}
 	f.setSymLists(n)
 	s.agree(n, status, implied)
+	if status == SMFIS_CONTINUE || status == SMFIS_ALL_OPTS {
+		s.logCutOff(n.OfferedActions, n.OfferedProtocol)
+	}
 	if f.guest && status == SMFIS_ALL_OPTS { // libmilter would take the host's
 		n.Actions, n.Protocol = s.terms.actions, s.terms.protocol
 		return SMFIS_CONTINUE
@@ -105,21 +110,60 @@ func (s *Session) negotiate(n *Negotiation) Status {
 	return status
 }
 
+// emulated are the protocol bits that libmilter makes up for, or leaves out, where an MTA has not got them.
+const emulated = SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_UNKN |
+	SMFIP_NR_HDR | SMFIP_NR_EOH | SMFIP_NR_BODY | SMFIP_NODATA | SMFIP_NOUNKNOWN
+
+// logCutOff tells of an MTA that lacks what the filter wants: libmilter closes its connection, and
+// says so to syslog alone.
+func (s *Session) logCutOff(offeredActions Action, offeredProtocol Protocol) {
+	tell := func(what string, lacking, wanted, offered fmt.Stringer, remedy string) {
+		s.filter.logOnce("milter: libmilter closes the connection of an MTA that does not offer "+what, s, stepNegotiate,
+			slog.String("lacking", lacking.String()), slog.String("wanted", wanted.String()),
+			slog.String("offered", offered.String()), slog.String("remedy", remedy))
+	}
+	actions, protocol := s.terms.actions, s.terms.protocol
+	if lacking := actions &^ offeredActions; lacking != 0 {
+		tell("an action that the filter asks for", lacking, actions, offeredActions,
+			"ask for less in Server.Actions, or in Callbacks.Negotiate for what is offered")
+	}
+	if lacking := protocol &^ emulated &^ offeredProtocol; lacking != 0 {
+		tell("to leave out a step that has no callback, or another protocol bit", lacking, protocol, offeredProtocol,
+			"set the callbacks of the steps that are lacking, or ask for less in Callbacks.Negotiate")
+	}
+}
+
 // mtaVersion is the macro by which Header tells the MTAs apart.
 const mtaVersion = "v"
 
 // setSymLists asks for Server.Macros, at the stages that Callbacks.Negotiate has not asked for.
 func (f *filter) setSymLists(n *Negotiation) {
-	if len(f.macros) == 0 || n.OfferedActions&SMFIF_SETSYMLIST == 0 {
+	if n.OfferedActions&SMFIF_SETSYMLIST == 0 {
 		return
 	}
-	n.Actions |= SMFIF_SETSYMLIST
-	for stage, macros := range f.macros {
-		if stage == SMFIM_CONNECT && f.callbacks.Message != nil && !slices.Contains(macros, mtaVersion) {
-			macros = append(slices.Clone(macros), mtaVersion)
-		}
+	set := func(stage Stage, macros []string) {
+		n.Actions |= SMFIF_SETSYMLIST
 		_ = n.SetSymList(stage, macros...) // Server.check has seen the names: it fails where Negotiate was first
 	}
+	for stage, macros := range f.macros {
+		set(stage, macros)
+	}
+	if f.callbacks.Message != nil && n.Protocol&SMFIP_RCPT_REJ != 0 && !n.listed[SMFIM_ENVRCPT] {
+		set(SMFIM_ENVRCPT, rcptMacros)
+	}
+}
+
+// rcptMacros are what Postfix and Sendmail send with a recipient by themselves.
+var rcptMacros = []string{"i", "{rcpt_mailer}", "{rcpt_host}", "{rcpt_addr}"}
+
+// withNeeded adds to a stage's macros the one that the library itself looks at, beside Callbacks.Message: that which tells
+// the MTAs apart (see Header), and that which tells a recipient that the MTA has refused (see SMFIP_RCPT_REJ).
+func withNeeded(stage Stage, macros []string) []string {
+	needed := map[Stage]string{SMFIM_CONNECT: mtaVersion, SMFIM_ENVRCPT: "{rcpt_mailer}"}[stage]
+	if needed == "" || slices.Contains(macros, needed) {
+		return macros
+	}
+	return append(slices.Clone(macros), needed)
 }
 
 // agree keeps the terms that libmilter takes after status.

@@ -23,9 +23,12 @@ import (
 )
 
 // failing has all callbacks, of which one does what the argument says, in every session that says HELO "bad" or, for
-// the callbacks before that, in every one: "callback how".
+// the callbacks before that, in every one: "callback how". Behind a slash may stand protocol bits to ask for.
 var failing = register("failing", func(e *child) *milter.Server {
-	callback, how, _ := strings.Cut(e.arg, " ")
+	arg, protocol, _ := strings.Cut(e.arg, "/")
+	callback, how, _ := strings.Cut(arg, " ")
+	var bits uint32
+	_, _ = fmt.Sscan(protocol, &bits)
 	fail := func(name string) milter.Status {
 		if name != callback {
 			return milter.SMFIS_CONTINUE
@@ -58,7 +61,7 @@ var failing = register("failing", func(e *child) *milter.Server {
 		}
 		return milter.Status(status)
 	}
-	srv := &milter.Server{Callbacks: milter.Callbacks{
+	srv := &milter.Server{Protocol: milter.Protocol(bits), Callbacks: milter.Callbacks{
 		Negotiate: func(s *milter.Session, n *milter.Negotiation) milter.Status { return fail("negotiate") },
 		Connect:   func(s *milter.Session, host string, addr net.Addr) milter.Status { return fail("connect") },
 		Unknown:   func(s *milter.Session, command string) milter.Status { return fail("unknown") },

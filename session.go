@@ -39,6 +39,13 @@ type Session struct {
 
 	origin origin // of collected mails
 
+	failed   step           // where a handler failed that has no answer, until one is given in its place
+	recorded *recordedReply // Reply's, in the callback that runs
+	unused   struct {       // SetReply's, which libmilter keeps and which has not gone out
+		status Status // that it goes with; SMFIS_CONTINUE: there is none
+		at     step   // where it was set
+	}
+
 	// mu is for what must not wait for the MTA.
 	mu     sync.Mutex
 	terms  negotiated
@@ -142,94 +149,6 @@ func (s *Session) release() {
 	}
 }
 
-// call runs a callback: every export goes through here. It finds the session, keeps whatever the handler does from
-// reaching C, and gives the status that libmilter is to get.
-func call(c caller, st step, args arguments) Status {
-	var s *Session
-	if st == stepClose {
-		s = closed(c.conn, c.handle)
-		marked(c.conn)
-	} else {
-		s = find(c.conn, c.handle)
-	}
-	if s == nil {
-		return SMFIS_TEMPFAIL
-	}
-	s.filter.stats.callbacks.Add(1)
-	s.enter(st)
-	s.filter.meet()
-	outcome := c.thread.run(s, st, args)
-	s.filter.meet()
-	status := s.answer(st, outcome)
-	s.enter(stepNone)
-	if st == stepClose {
-		s.end()
-	}
-	return status
-}
-
-// caller is what C calls with: on which thread, and for which connection and session.
-type caller struct {
-	thread *thread
-	conn   smfictx
-	handle unsafe.Pointer
-}
-
-// enter marks the callback that runs. It waits for calls to libmilter that other goroutines are in the middle of.
-func (s *Session) enter(st step) {
-	s.wire.Lock()
-	s.step = st
-	s.wire.Unlock()
-}
-
-// answer gives what libmilter is told: status, unless the handler crashed, or status is none, or the step is one that
-// was negotiated not to be answered.
-func (s *Session) answer(st step, o outcome) Status {
-	f, status, crashed := s.filter, o.status, o.crashed
-	switch {
-	case crashed != nil:
-		f.stats.panics.Add(1)
-		f.log(slog.LevelError, "milter: callback panicked, answered SMFIS_TEMPFAIL", s, slog.String("callback", st.String()),
-			slog.Any("panic", crashed.value), slog.String("stack", string(crashed.stack)))
-		status = SMFIS_TEMPFAIL
-	case !st.allows(status):
-		f.stats.badStatuses.Add(1)
-		f.log(slog.LevelError, "milter: callback returned no valid status, answered SMFIS_TEMPFAIL", s,
-			slog.String("callback", st.String()), slog.String("status", status.String()))
-		status = SMFIS_TEMPFAIL
-	}
-	noReply := steps[st].noReply
-	switch {
-	case noReply != 0 && s.terms.protocol&noReply != 0:
-		if status == SMFIS_NOREPLY {
-			return SMFIS_NOREPLY
-		}
-		f.logOnce("milter: callback answered a step that was negotiated without replies, answer dropped", s, st, status)
-		if st == stepSegment {
-			// libmilter drops it itself. The last piece of a body may come together with the end of the message, and then
-			// SMFIS_CONTINUE alone leads on to xxfi_eom.
-			return SMFIS_CONTINUE
-		}
-		return SMFIS_NOREPLY
-	case status == SMFIS_SKIP && s.terms.protocol&SMFIP_SKIP == 0:
-		f.logOnce("milter: callback returned SMFIS_SKIP, which was not negotiated, MTA will break off", s, st, status)
-	case status == SMFIS_NOREPLY && st != stepNegotiate:
-		f.logOnce("milter: callback returned SMFIS_NOREPLY for a step that was negotiated with replies, MTA will time out", s, st, status)
-	}
-	return status
-}
-
-// allows tells whether a callback may return status: libmilter has internal codes beside the public ones.
-func (st step) allows(status Status) bool {
-	switch status {
-	case SMFIS_CONTINUE, SMFIS_REJECT, SMFIS_DISCARD, SMFIS_ACCEPT, SMFIS_TEMPFAIL, SMFIS_NOREPLY, SMFIS_SKIP:
-		return true
-	case SMFIS_ALL_OPTS:
-		return st == stepNegotiate
-	}
-	return false
-}
-
 // ID is the session's number in this process, from 1: no C function. It may be called at any time.
 func (s *Session) ID() uint64 { return s.id }
 
@@ -287,7 +206,8 @@ func (s *Session) do(op string, call func() error) error {
 }
 
 // SetReply is smfi_setreply: the reply that goes with the next SMFIS_TEMPFAIL (rcode "4xx") or SMFIS_REJECT (rcode
-// "5xx"), of this callback or a later one, as long as the MTA keeps its connection. xcode is the enhanced status code of
+// "5xx"), of this callback or a later one, as long as the MTA keeps its connection: also one about the next mail, or another
+// client's. A reply that its callback does not use is logged, once for each step. xcode is the enhanced status code of
 // RFC 3463, "5.7.1"; an empty xcode or message is NULL. message has at most 980 bytes, no NUL, CR or LF, and is handed on
 // as it is: both Postfix and Sendmail read "%%" as a percent sign and drop the text after a single one (Reply sees to
 // that). With rcode "421" the MTA also closes the connection to the client.
@@ -300,7 +220,7 @@ func (s *Session) SetReply(rcode, xcode, message string) error {
 	if err := checkReply(rcode, xcode, []string{message}); err != nil {
 		return &Error{op, err}
 	}
-	return s.do(op, func() error { return smfiSetreply(s.conn, &s.text, rcode, xcode, message) })
+	return s.setReply(op, rcode, func() error { return smfiSetreply(s.conn, &s.text, rcode, xcode, message) })
 }
 
 // SetMLReply is smfi_setmlreply: SetReply with 1 to 32 lines of text. An empty xcode is NULL, for which libmilter puts
@@ -317,7 +237,7 @@ func (s *Session) SetMLReply(rcode, xcode string, lines ...string) error {
 	if err := checkReply(rcode, xcode, lines); err != nil {
 		return &Error{op, err}
 	}
-	return s.do(op, func() error { return smfiSetmlreply(s.conn, &s.text, rcode, xcode, lines) })
+	return s.setReply(op, rcode, func() error { return smfiSetmlreply(s.conn, &s.text, rcode, xcode, lines) })
 }
 
 // Reply is smfi_setreply or, for more than one line, smfi_setmlreply, and gives the status to return with it:
@@ -329,6 +249,9 @@ func (s *Session) SetMLReply(rcode, xcode string, lines ...string) error {
 // libmilter would not take the reply (see SetReply and SetMLReply), that is logged, and the code goes alone, or 451 if the
 // code itself is wrong; the status is given all the same, also when no callback is running.
 //
+// The reply is that of the callback that runs, and of this status: if the callback returns another one, the reply is dropped
+// and that is logged. It never goes out with a later refusal, as one of SetReply can.
+//
 // Source: smfi_setreply.html, smfi_setmlreply.html.
 func (s *Session) Reply(code int, xcode string, lines ...string) Status {
 	status := SMFIS_TEMPFAIL
@@ -339,23 +262,116 @@ func (s *Session) Reply(code int, xcode string, lines ...string) Status {
 	for i, line := range lines {
 		escaped[i] = strings.ReplaceAll(line, "%", "%%")
 	}
-	if err := s.setReply(strconv.Itoa(code), xcode, escaped); err != nil {
-		s.filter.log(slog.LevelError, "milter: reply not sent as given", s, slog.Any("error", err), slog.Int("code", code),
-			slog.String("xcode", xcode), slog.Any("lines", lines))
-		// Without this, the text of an earlier SetReply could go out in its place.
-		if s.SetReply(strconv.Itoa(code), "", "") != nil {
-			_ = s.SetReply("451", "", "")
+	r := &recordedReply{status, strconv.Itoa(code), xcode, escaped}
+	if err := checkReply(r.rcode, r.xcode, r.lines); err != nil {
+		s.logReply(err, code, xcode, lines)
+		r = &recordedReply{status: status, rcode: r.rcode}
+		if checkReply(r.rcode, "", nil) != nil {
+			r.rcode = "451"
 		}
+	}
+	err := s.do("smfi_setreply", func() error {
+		s.recorded = r
+		return nil
+	})
+	if err != nil {
+		s.logReply(err, code, xcode, lines)
 	}
 	return status
 }
 
-func (s *Session) setReply(rcode, xcode string, lines []string) error {
-	switch len(lines) {
+// recordedReply is what Reply was given, until the callback returns.
+type recordedReply struct {
+	status       Status
+	rcode, xcode string
+	lines        []string
+}
+
+// set hands the reply to libmilter.
+func (r *recordedReply) set(s *Session) error {
+	switch len(r.lines) {
 	case 0:
-		return s.SetReply(rcode, xcode, "")
+		return s.SetReply(r.rcode, r.xcode, "")
 	case 1:
-		return s.SetReply(rcode, xcode, lines[0])
+		return s.SetReply(r.rcode, r.xcode, r.lines[0])
 	}
-	return s.SetMLReply(rcode, xcode, lines...)
+	return s.SetMLReply(r.rcode, r.xcode, r.lines...)
+}
+
+func (s *Session) logReply(err error, code int, xcode string, lines []string) {
+	s.filter.log(slog.LevelError, "milter: reply not sent as given", s, slog.Any("error", err), slog.Int("code", code),
+		slog.String("xcode", xcode), slog.Any("lines", lines))
+}
+
+// setReply is smfi_setreply or smfi_setmlreply. libmilter keeps the reply until a refusal of its
+// class goes out, on this connection, whatever that is about.
+func (s *Session) setReply(op, rcode string, set func() error) error {
+	return s.do(op, func() error {
+		if err := set(); err != nil {
+			return err
+		}
+		s.unused.status, s.unused.at = SMFIS_TEMPFAIL, s.step
+		if rcode[0] == '5' {
+			s.unused.status = SMFIS_REJECT
+		}
+		return nil
+	})
+}
+
+// takeRecorded returns the reply that Reply has recorded in the callback that runs, and forgets it.
+func (s *Session) takeRecorded() *recordedReply {
+	s.wire.Lock()
+	defer s.wire.Unlock()
+	r := s.recorded
+	s.recorded = nil
+	return r
+}
+
+// queueID returns the macro "i" of the mail that the callback which runs is about, for the log; ""
+// if there is none. It is not looked for where there is no mail: a malformed macro packet crashes
+// smfi_getsymval itself, and there are peers that are no MTA.
+func (s *Session) queueID() string {
+	s.wire.Lock()
+	st := s.step
+	s.wire.Unlock()
+	if !st.ofMail() && st != stepAbort {
+		return ""
+	}
+	id, _ := s.Macro("i")
+	return id
+}
+
+// settleReply hands a recorded reply to libmilter, if the callback returns the status that goes
+// with it and the MTA waits for an answer. It tells of replies that do not go out.
+func (s *Session) settleReply(st step, status Status) {
+	if r := s.takeRecorded(); r != nil {
+		switch {
+		case !s.answers(st):
+		case r.status != status:
+			s.filter.logOnce("milter: callback did not return the status of Session.Reply, reply dropped", s, st,
+				slog.String("status", status.String()), slog.String("code", r.rcode))
+		default:
+			if err := r.set(s); err != nil {
+				s.filter.log(slog.LevelError, "milter: reply not sent as given", s, slog.Any("error", err))
+			}
+		}
+	}
+	if unused := s.settleUnused(st, status); unused != SMFIS_CONTINUE {
+		s.filter.logOnce("milter: callback set a reply and did not use it, it goes out with the next refusal of its class "+
+			"on this connection", s, st, slog.String("status", status.String()), slog.String("reply", unused.String()))
+	}
+}
+
+// settleUnused notes that libmilter's reply goes out with status, or returns the status that one
+// set in this callback goes with and that was not returned.
+func (s *Session) settleUnused(st step, status Status) Status {
+	s.wire.Lock()
+	defer s.wire.Unlock()
+	if status == s.unused.status && s.answers(st) {
+		s.unused.status = SMFIS_CONTINUE
+	}
+	if s.unused.at != st {
+		return SMFIS_CONTINUE
+	}
+	return s.unused.status
 }

@@ -307,6 +307,35 @@ func TestMacro(t *testing.T) {
 		`"{client_addr}"`: `"192.0.2.1"`, `"{8bit}"`: `"\xff\x80"`, `"{empty}"`: `""`}, values("eom"))
 }
 
+// The log has the queue id of a mail. Before there is one the library asks for no macros of its own accord: a malformed packet
+// of them crashes smfi_getsymval.
+func TestQueueIDInLog(t *testing.T) {
+	t.Parallel()
+	for callback, want := range map[string]bool{
+		"connect": false, "helo": false, "unknown": false, "mailfrom": true, "header": true, "eom": true, "abort": true, "close": false,
+	} {
+		t.Run(callback, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, failing, withArg(callback+" panic"))
+			mta := p.mta()
+			mta.Macros = miltertest.Macros{milter.SMFIM_CONNECT: {"i": "QUEUE"}}
+			w := p.dial(mta)
+			w.Negotiate()
+			if before := callbackNames[callback].before; before != "" {
+				w.upTo(before)
+			}
+			callbackNames[callback].step(w)
+			if callback != "close" {
+				w.Quit()
+			} else {
+				w.WaitClosed()
+			}
+			p.stop()
+			assert.Equal(t, want, strings.Contains(p.awaitName("log").Args[0], `"queue_id":"QUEUE"`))
+		})
+	}
+}
+
 // answer is a reply that a filter gives to HELO.
 type answer struct {
 	Call   string // SetReply, SetMLReply, Reply
