@@ -24,6 +24,9 @@ import (
 // crules is what bounds the collecting of a filter's mails.
 type crules = *C.struct_milter_rules
 
+// bodyInMemory is the most of a body that stays in memory, in bytes.
+const bodyInMemory = C.MILTER_BODY_IN_MEMORY
+
 // rules makes C's rules of the server's fields, nil if there is nothing to collect. They are never freed: a mail may be open
 // as long as the process lives.
 func (srv *Server) rules() crules {

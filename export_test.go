@@ -24,3 +24,9 @@ func MonitorIsAwake() bool {
 
 // NoTimeslices is before a server runs: callbacks give Go's scheduler no turns.
 func NoTimeslices() { timeslice = math.MaxInt64 }
+
+// SendBody sends the pieces of a body that next returns until io.EOF.
+func (m *Modifier) SendBody(next func() ([]byte, error)) error { return m.sendBody(bodyWhole, 1, next) }
+
+// StayAlive is what KeepAlive does from time to time.
+func (m *Modifier) StayAlive() error { return m.stayAlive() }

@@ -27,8 +27,20 @@ const chunkSize = 65535
 type Modifier struct {
 	session *Session
 	over    chan struct{} // closed when EOM returns
-	halves  int           // bodies that were begun and not sent to their end: the mail must not be delivered with one
+	body    newBody
+	half    bool // a part of a new body was sent, and the rest cannot be: the mail must not be delivered with it
 }
+
+// newBody is how far a new body has come. Postfix takes a piece of one that does not follow the
+// piece before it at once for a fault of the filter.
+type newBody int
+
+const (
+	noBody     newBody = iota
+	bodyPieces         // more of them may follow
+	bodyWhole          // ReplaceBodyFrom's
+	bodyBehind         // something else was sent since
+)
 
 // eom runs the end-of-message callback.
 func (s *Session) eom() (status Status) {
@@ -42,7 +54,7 @@ func (s *Session) eom() (status Status) {
 		s.wire.Lock()
 		defer s.wire.Unlock()
 		close(m.over)
-		if m.halves > 0 && (status == SMFIS_CONTINUE || status == SMFIS_ACCEPT) {
+		if m.half && (status == SMFIS_CONTINUE || status == SMFIS_ACCEPT) {
 			status = SMFIS_TEMPFAIL
 		}
 	}()
@@ -52,8 +64,36 @@ func (s *Session) eom() (status Status) {
 	return f.callbacks.EOM(s, m)
 }
 
+var errReturned = fmt.Errorf("%w: the end-of-message callback has returned", ErrStage)
+
+// may reports why a change cannot be made now, if it cannot.
+func (m *Modifier) may(op string, action Action) error {
+	granted := func() error {
+		if m.session.terms.actions&action != action {
+			return m.session.notGranted(action)
+		}
+		return nil
+	}
+	return m.inStage(op, granted)
+}
+
 // do makes a call that sends size bytes to the MTA and needs action, and finds out why it failed if it did.
 func (m *Modifier) do(op string, action Action, size int, call func() error) error {
+	return m.inStage(op, func() error { return m.send(action, size, call) })
+}
+
+func (m *Modifier) send(action Action, size int, call func() error) error {
+	if err := call(); err != nil {
+		return m.session.whyNotSent(action, size, err)
+	}
+	if m.body != noBody && action != SMFIF_CHGBODY {
+		m.body = bodyBehind
+	}
+	return nil
+}
+
+// inStage makes a call while the end-of-message callback runs.
+func (m *Modifier) inStage(op string, call func() error) error {
 	s := m.session
 	if s == nil {
 		return &Error{op, fmt.Errorf("%w: not the end-of-message callback's Modifier", ErrStage)}
@@ -62,11 +102,11 @@ func (m *Modifier) do(op string, action Action, size int, call func() error) err
 	defer s.wire.Unlock()
 	select {
 	case <-m.over:
-		return &Error{op, fmt.Errorf("%w: the end-of-message callback has returned", ErrStage)}
+		return &Error{op, errReturned}
 	default:
 	}
 	if err := call(); err != nil {
-		return &Error{op, s.whyNotSent(action, size, err)}
+		return &Error{op, err}
 	}
 	return nil
 }
@@ -242,70 +282,104 @@ func (m *Modifier) address(op string, action Action, address, args string, call 
 // Lines end with CRLF. segment is the caller's; an empty one is an empty body if it is the only one. Needs
 // SMFIF_CHGBODY.
 //
+// Nothing else may be sent between two segments, neither another change nor Progress: Postfix takes that for a fault of the
+// filter, and does with the mail what its milter_default_action says. It is logged, and sent all the same.
+//
+// A mail whose body was not seen to its end (Message.Truncated, Server.MaxBody) is cut by a new body made of what was.
+//
 // Errors: see Modifier.
 //
 // Source: smfi_replacebody.html.
 func (m *Modifier) ReplaceBody(segment []byte) error {
 	const most = math.MaxInt32 / chunkSize * chunkSize // in C the length is an int
-	for len(segment) > most {
-		if err := m.replaceBody(segment[:most]); err != nil {
-			return err
+	return m.sendBody(bodyPieces, min(len(segment), chunkSize), func() ([]byte, error) {
+		if len(segment) == 0 {
+			return nil, io.EOF
 		}
-		segment = segment[most:]
-	}
-	return m.replaceBody(segment)
-}
-
-func (m *Modifier) replaceBody(segment []byte) error {
-	s := m.session
-	return m.do("smfi_replacebody", SMFIF_CHGBODY, min(len(segment), chunkSize), func() error {
-		return smfiReplacebody(s.conn, segment)
+		piece := segment[:min(len(segment), most)]
+		segment = segment[len(piece):]
+		return piece, nil
 	})
 }
 
-// ReplaceBodyFrom is smfi_replacebody with what r gives until io.EOF, in pieces that libmilter takes whole, so that a
-// body of any length needs no more memory than one of them.
+// ReplaceBodyFrom is smfi_replacebody with what r gives until io.EOF. r is read to its end first, so that nothing comes
+// between the pieces of the body, whatever r's pace, and meanwhile KeepAlive goes on: up to 256 KiB are kept in memory, more
+// in a file without a name in Server.TempDir.
 //
-// Errors: r's own, and those of ReplaceBody. If one comes after part of the body was sent, the mail is answered
-// SMFIS_TEMPFAIL where EOM returns SMFIS_CONTINUE or SMFIS_ACCEPT: half a body is not delivered.
+// Errors: r's own and the file's, and those of ReplaceBody. The body stays as it was then, unless the connection was lost or the
+// file could not be read again: the mail is answered SMFIS_TEMPFAIL in that case, where EOM returns SMFIS_CONTINUE or
+// SMFIS_ACCEPT, for half a body is not delivered.
 //
 // Source: smfi_replacebody.html.
 func (m *Modifier) ReplaceBodyFrom(r io.Reader) error {
-	if m.session == nil {
-		return m.replaceBody(nil) // says why not
+	const op = "smfi_replacebody"
+	if err := m.may(op, SMFIF_CHGBODY); err != nil {
+		return err
 	}
-	piece := make([]byte, min(chunkSize, m.session.filter.maxDataSize))
-	for begun := false; ; begun = true {
-		n, err := io.ReadFull(r, piece)
-		last := err == io.EOF || err == io.ErrUnexpectedEOF
-		if err != nil && !last {
-			return &Error{"smfi_replacebody", fmt.Errorf("reading the new body: %w", err)}
+	f := m.session.filter
+	body, err := readAhead(&eomReader{m, r}, f.tempDir)
+	if err != nil {
+		return &Error{op, fmt.Errorf("reading the new body: %w", err)}
+	}
+	defer body.Close()
+	buffer := make([]byte, min(chunkSize, f.maxDataSize))
+	return m.sendBody(bodyWhole, len(buffer), func() ([]byte, error) {
+		n, err := io.ReadFull(body, buffer)
+		if err == io.ErrUnexpectedEOF {
+			err = nil
 		}
-		if !begun && !last {
-			m.half(1)
-		}
-		if n > 0 || !begun {
-			if err := m.replaceBody(piece[:n]); err != nil {
-				if !begun && !last {
-					m.half(-1)
-				}
-				return err
-			}
-		}
-		if last {
-			if begun {
-				m.half(-1)
-			}
-			return nil
-		}
+		return buffer[:n], err
+	})
+}
+
+// eomReader is a reader as long as EOM runs.
+type eomReader struct {
+	m *Modifier
+	r io.Reader
+}
+
+func (e *eomReader) Read(p []byte) (int, error) {
+	select {
+	case <-e.m.over:
+		return 0, errReturned
+	default:
+		return e.r.Read(p)
 	}
 }
 
-// half counts the bodies of which a part, and not all, may have been sent.
-func (m *Modifier) half(n int) {
-	m.session.wire.Lock()
-	defer m.session.wire.Unlock()
-	m.halves += n
+// sendBody sends the pieces of a body that next returns until io.EOF, with nothing between them:
+// one at least, of at most size bytes as libmilter cuts it.
+func (m *Modifier) sendBody(as newBody, size int, next func() ([]byte, error)) error {
+	const op = "smfi_replacebody"
+	var interrupted bool
+	var unread error
+	err := m.do(op, SMFIF_CHGBODY, size, func() error {
+		interrupted = m.body == bodyBehind
+		for sent := false; ; sent = true {
+			piece, err := next()
+			switch {
+			case err == io.EOF && sent:
+				return nil
+			case err != nil && err != io.EOF:
+				unread = err
+			default:
+				err = smfiReplacebody(m.session.conn, piece)
+			}
+			if err != nil {
+				m.half = m.half || sent
+				return err
+			}
+			m.body = as
+		}
+	})
+	if interrupted {
+		s := m.session
+		s.filter.logOnce("milter: a piece of a new body was sent after something else, Postfix takes it for a fault of the filter", s, stepEOM)
+	}
+	if unread != nil {
+		return &Error{op, fmt.Errorf("reading the new body again: %w", unread)}
+	}
+	return err
 }
 
 // Quarantine is smfi_quarantine: the MTA puts the mail into its quarantine (Sendmail) or hold queue (Postfix) if it is
@@ -341,7 +415,8 @@ const keepAliveDefault = 10 * time.Second
 
 // KeepAlive is smfi_progress on a timer, while a slow handler works: every so often, every 10 seconds if every is not
 // above 0. It ends with stop, which may be called more than once, when EOM returns, and when the MTA is gone. Other
-// calls of Modifier may go on meanwhile.
+// calls of Modifier may go on meanwhile. After ReplaceBody it waits for a change of another kind, as nothing may come
+// between the pieces of a body; ReplaceBodyFrom, which knows the last one, does not hold it up.
 //
 // Source: smfi_progress.html.
 func (m *Modifier) KeepAlive(every time.Duration) (stop func()) {
@@ -359,11 +434,21 @@ func (m *Modifier) KeepAlive(every time.Duration) (stop func()) {
 			case <-m.over:
 				return
 			case <-ticker.C:
-				if m.Progress() != nil {
+				if m.stayAlive() != nil {
 					return
 				}
 			}
 		}
 	}()
 	return sync.OnceFunc(func() { close(stopped) })
+}
+
+// stayAlive is Progress, but not between the pieces of a body.
+func (m *Modifier) stayAlive() error {
+	return m.inStage("smfi_progress", func() error {
+		if m.body == bodyPieces {
+			return nil
+		}
+		return m.send(SMFIF_NONE, 0, func() error { return smfiProgress(m.session.conn) })
+	})
 }

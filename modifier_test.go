@@ -227,7 +227,26 @@ func TestModifierOldMTA(t *testing.T) {
 	w.Write('O', optneg(2, 0x3f, 0x7f))
 	w.WaitClosed()
 	p.stop()
-	assert.Contains(t, p.awaitName("log").Args[0], "MTA does not offer SMFIF_CHGFROM, libmilter closes its connection")
+	got := p.awaitName("log").Args[0]
+	assert.Contains(t, got, "libmilter closes the connection of an MTA that does not offer an action that the filter asks for")
+	assert.Contains(t, got, `"lacking":"SMFIF_CHGFROM","wanted":"SMFIF_CHGFROM","offered":"SMFIF_ADDHDRS|`)
+	assert.Contains(t, got, "ask for less in Server.Actions")
+}
+
+// So is one that cannot leave out what the filter has no callback for.
+func TestOldMTAWithoutSteps(t *testing.T) {
+	t.Parallel()
+	p := startPlan(t, plan{})
+	w := p.connect()
+	w.Write('O', optneg(6, allActions, milter.SMFIP_SKIP|milter.SMFIP_NOHELO))
+	w.WaitClosed()
+	p.stop()
+	got := p.awaitName("log").Args[0]
+	assert.Contains(t, got, "libmilter closes the connection of an MTA that does not offer to leave out a step that has no callback")
+	assert.Contains(t, got, `"lacking":"SMFIP_NOCONNECT|SMFIP_NOMAIL|SMFIP_NORCPT|SMFIP_NOBODY|SMFIP_NOHDRS|SMFIP_NOEOH"`)
+	assert.Contains(t, got, `"offered":"SMFIP_NOHELO|`)
+	assert.Contains(t, got, "set the callbacks of the steps that are lacking")
+	assert.Len(t, p.named("log"), 1)
 }
 
 // late keeps what callbacks are given, and uses it when it should not.
@@ -336,9 +355,9 @@ func TestConnectionGone(t *testing.T) {
 
 var errReader = errors.New("the reader is out of order")
 
-// halfBody replaces the body by one that cannot be read to its end, of so many bytes and then a failure, and then
+// brokenReader replaces the body by what a reader gives that fails after so many bytes, and then
 // returns what its argument says.
-var halfBody = register("half a body", func(e *child) *milter.Server {
+var brokenReader = register("broken reader", func(e *child) *milter.Server {
 	var n, status int
 	var how string
 	fmt.Sscan(e.arg, &n, &status, &how)
@@ -359,7 +378,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-func TestHalfABodyIsNotDelivered(t *testing.T) {
+// A body that cannot be read to its end is not sent at all, and what EOM returns stands.
+func TestReaderThatFails(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		bytes  int
@@ -367,18 +387,18 @@ func TestHalfABodyIsNotDelivered(t *testing.T) {
 		how    string
 		want   byte
 	}{
-		"continue":             {70000, milter.SMFIS_CONTINUE, "error", 't'},
-		"accept":               {70000, milter.SMFIS_ACCEPT, "error", 't'},
-		"reject":               {70000, milter.SMFIS_REJECT, "error", 'r'},
-		"discard":              {70000, milter.SMFIS_DISCARD, "error", 'd'},
-		"panic":                {70000, milter.SMFIS_CONTINUE, "panic", 't'},
-		"nothing was sent yet": {10, milter.SMFIS_CONTINUE, "error", 'c'},
+		"at once":  {0, milter.SMFIS_CONTINUE, "error", 'c'},
+		"continue": {70_000, milter.SMFIS_CONTINUE, "error", 'c'},
+		"accept":   {70_000, milter.SMFIS_ACCEPT, "error", 'a'},
+		"reject":   {70_000, milter.SMFIS_REJECT, "error", 'r'},
+		"in file":  {700_000, milter.SMFIS_DISCARD, "error", 'd'},
+		"panic":    {700_000, milter.SMFIS_CONTINUE, "panic", 't'},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, halfBody, withArg(fmt.Sprint(tc.bytes, " ", int(tc.status), " ", tc.how)))
+			p := start(t, brokenReader, withArg(fmt.Sprint(tc.bytes, " ", int(tc.status), " ", tc.how)))
 			w := p.session()
-			assert.Equal(t, append(bodyPackets(tc.bytes)[:tc.bytes/65535], reply(tc.want)), w.end())
+			assert.Equal(t, packets{reply(tc.want)}, w.end())
 			w.Quit()
 			p.stop()
 			if tc.how == "error" {
@@ -386,6 +406,153 @@ func TestHalfABodyIsNotDelivered(t *testing.T) {
 			}
 		})
 	}
+}
+
+// halfBody sends two pieces of a body, and cannot read the third again.
+var halfBody = register("half a body", func(e *child) *milter.Server {
+	var status int
+	fmt.Sscan(e.arg, &status)
+	return &milter.Server{Actions: milter.SMFIF_CHGBODY, Callbacks: milter.Callbacks{
+		EOM: func(s *milter.Session, m *milter.Modifier) milter.Status {
+			left := 2
+			err := m.SendBody(func() ([]byte, error) {
+				if left--; left < 0 {
+					return nil, errReader
+				}
+				return []byte("piece"), nil
+			})
+			e.emit(s.ID(), "error", err, errors.Is(err, errReader))
+			return milter.Status(status)
+		},
+	}}
+})
+
+func TestHalfABodyIsNotDelivered(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[milter.Status]byte{
+		milter.SMFIS_CONTINUE: 't', milter.SMFIS_ACCEPT: 't', milter.SMFIS_REJECT: 'r', milter.SMFIS_DISCARD: 'd',
+	} {
+		t.Run(status.String(), func(t *testing.T) {
+			t.Parallel()
+			p := start(t, halfBody, withArg(fmt.Sprint(int(status))))
+			w := p.session()
+			assert.Equal(t, packets{reply('b', "piece"), reply('b', "piece"), reply(want)}, w.end())
+			w.Quit()
+			p.stop()
+			assert.Equal(t, []string{"milter: smfi_replacebody: reading the new body again: the reader is out of order", "true"},
+				p.awaitName("error").Args)
+		})
+	}
+}
+
+// piecewise makes a new body in pieces, with something in between.
+var piecewise = register("piecewise", func(e *child) *milter.Server {
+	return &milter.Server{Actions: milter.SMFIF_CHGBODY | milter.SMFIF_ADDHDRS, Callbacks: milter.Callbacks{
+		EOM: func(s *milter.Session, m *milter.Modifier) milter.Status {
+			for _, call := range strings.Fields(e.arg) {
+				var err error
+				switch call {
+				case "ReplaceBody":
+					err = m.ReplaceBody([]byte("x"))
+				case "ReplaceBodyFrom":
+					err = m.ReplaceBodyFrom(strings.NewReader("y"))
+				case "AddHeader":
+					err = m.AddHeader("A", "b")
+				case "Progress":
+					err = m.Progress()
+				case "tick":
+					err = m.StayAlive()
+				}
+				if err != nil {
+					panic(err)
+				}
+			}
+			return milter.SMFIS_CONTINUE
+		},
+	}}
+})
+
+// What is sent between the pieces of a body is sent as in C, and the log says that Postfix breaks off there. KeepAlive is
+// silent between them.
+func TestBetweenPieces(t *testing.T) {
+	t.Parallel()
+	x, y, header, progress := reply('b', "x"), reply('b', "y"), reply('h', z("A", "b")), reply('p')
+	for calls, tc := range map[string]struct {
+		want   packets
+		warned bool
+	}{
+		"ReplaceBody ReplaceBody":                     {packets{x, x}, false},
+		"ReplaceBody AddHeader":                       {packets{x, header}, false},
+		"AddHeader Progress ReplaceBody ReplaceBody":  {packets{header, progress, x, x}, false},
+		"ReplaceBody AddHeader ReplaceBody":           {packets{x, header, x}, true},
+		"ReplaceBody Progress ReplaceBody":            {packets{x, progress, x}, true},
+		"ReplaceBody AddHeader ReplaceBodyFrom":       {packets{x, header, y}, true},
+		"ReplaceBodyFrom ReplaceBody ReplaceBodyFrom": {packets{y, x, y}, false},
+		"ReplaceBodyFrom tick ReplaceBody":            {packets{y, progress, x}, true},
+		"tick ReplaceBody tick ReplaceBody tick":      {packets{progress, x, x}, false},
+		"ReplaceBody AddHeader tick":                  {packets{x, header, progress}, false},
+	} {
+		t.Run(calls, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, piecewise, withArg(calls))
+			w := p.session()
+			assert.Equal(t, append(tc.want, reply('c')), w.end())
+			w.Quit()
+			p.stop()
+			logs := p.named("log")
+			if !tc.warned {
+				assert.Empty(t, logs)
+				return
+			}
+			require.Len(t, logs, 1)
+			assert.Contains(t, logs[0].Args[0], "a piece of a new body was sent after something else, Postfix takes it for a fault")
+		})
+	}
+}
+
+// slowBody replaces the body by what comes slowly, while the MTA is kept alive.
+var slowBody = register("slow body", func(*child) *milter.Server {
+	return &milter.Server{Actions: milter.SMFIF_CHGBODY, Callbacks: milter.Callbacks{
+		EOM: func(s *milter.Session, m *milter.Modifier) milter.Status {
+			defer m.KeepAlive(time.Millisecond)()
+			goOn := make(chan os.Signal, 1)
+			signal.Notify(goOn, syscall.SIGUSR2)
+			end := readerFunc(func(p []byte) (int, error) {
+				<-goOn // the MTA has seen that the filter lives
+				return 0, io.EOF
+			})
+			if err := m.ReplaceBodyFrom(io.MultiReader(strings.NewReader(strings.Repeat("x", 1_000_000)), end)); err != nil {
+				panic(err)
+			}
+			return milter.SMFIS_CONTINUE
+		},
+	}}
+})
+
+// The MTA is kept alive while the new body is read, and nothing comes between its pieces.
+func TestKeepAliveWithSlowBody(t *testing.T) {
+	t.Parallel()
+	p := start(t, slowBody)
+	w := p.session()
+	w.Write('E')
+	for range 5 {
+		require.Equal(t, reply('p'), w.Read())
+	}
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGUSR2))
+	var got packets
+	for len(got) == 0 || got[len(got)-1].Code == 'p' || got[len(got)-1].Code == 'b' {
+		got = append(got, w.Read())
+	}
+	codes := ""
+	bytes := 0
+	for _, p := range got {
+		codes += string(p.Code)
+		bytes += len(p.Data)
+	}
+	assert.Regexp(t, "^p*b+p*c$", codes)
+	assert.Equal(t, 1_000_000, bytes)
+	w.Quit()
+	p.stop()
 }
 
 // keepingAlive waits in EOM until the test lets it go, and changes the mail from several goroutines meanwhile.
@@ -464,15 +631,15 @@ var outliving = register("outliving", func(e *child) *milter.Server {
 	}}
 })
 
-func TestHalfABodyOutlivesEOM(t *testing.T) {
+// A body that is still being read when EOM returns is not sent.
+func TestBodyOutlivesEOM(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"goroutine", "recovered"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, outliving, withArg(how))
 			w := p.session()
-			assert.Len(t, w.end(), 3, "two pieces of the body, and the reply")
-			assert.Equal(t, reply('t'), w.last())
+			assert.Equal(t, packets{reply('c')}, w.end())
 			w.Quit()
 			if how == "goroutine" {
 				assert.Equal(t, "ErrStage", p.awaitName("outlived").Args[1])
