@@ -11,7 +11,7 @@
 //
 //	srv := &milter.Server{Addr: "inet:8890@127.0.0.1", Callbacks: milter.Callbacks{
 //		RcptTo: func(s *milter.Session, address string, args []string) milter.Status {
-//			if address == "<sales@example.com>" {
+//			if (milter.Path{Address: address}).Is("sales@example.com") {
 //				return s.Reply(550, "5.7.1", "We do not take mail for sales any more.")
 //			}
 //			return milter.SMFIS_CONTINUE
@@ -39,11 +39,21 @@
 // # Sessions
 //
 // A [Session] is one connection of the MTA, as far as it is about one SMTP client. It begins with its first callback
-// (Negotiate, whether the filter has one or not) and ends with Close, once. In between come any number of mails, one
-// after the other: MailFrom begins a mail, EOM or Abort ends it. Session.Local is the filter's own place to keep what it
-// needs from one callback to the next, nil to begin with; a filter that keeps something of a mail there sees to it that the next mail does
-// not find it, in MailFrom for instance. Somebody who connects and says nothing, as health checks do, is a session of
-// which only Close is heard.
+// (Negotiate, whether the filter has one or not) and ends with Close, once. A client that connects and sends nothing, such as
+// a health check, is a session whose only callback is Close.
+//
+// In between come any number of mails, one after the other. MailFrom begins a mail. What ends it:
+//
+//   - EOM (or Message), whatever it returns.
+//   - SMFIS_REJECT, SMFIS_TEMPFAIL, SMFIS_DISCARD or SMFIS_ACCEPT from MailFrom, Data, Header, EOH or Segment, and
+//     SMFIS_ACCEPT from RcptTo: the filter itself has ended the mail, and hears no more of it, neither EOM nor Abort. (After
+//     the others from RcptTo, which are about the recipient, or with SMFIS_DISCARD about the mail, Abort may come.)
+//   - Abort: the client has given it up (RSET, a lost connection), or the MTA or another filter has refused it, or all of
+//     its recipients were refused.
+//   - Close, where the connection was lost at the end of the message.
+//
+// So what a filter keeps of a mail is best begun anew in MailFrom, and given back there and in Close as well as in EOM and Abort.
+// Session.Local is the place for it, nil to begin with.
 //
 // # Threads
 //
