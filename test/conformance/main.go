@@ -3,8 +3,8 @@
 //
 //	go run ./test/conformance [-n 3000]
 //
-// Both of libmilter's threading models are used, and three policies: a filter that negotiates, one that leaves that to
-// libmilter, and one that registers only some callbacks. The sessions are a function of -seed. Where the filters differ, both
+// Both of libmilter's threading models are used, and four policies: a filter that negotiates, one that leaves that to
+// libmilter, one that registers only some callbacks, and one that decides once for each mail, in Go by Callbacks.Message. The sessions are a function of -seed. Where the filters differ, both
 // transcripts are printed, and the command that repeats the session.
 //
 // With -asan libmilter, the C filter and the binding's C are built with AddressSanitizer. What it finds in libmilter is
@@ -61,7 +61,7 @@ func parseFlags(args []string) (*settings, error) {
 	flags.Uint64Var(&set.sessions, "n", 3000, "how many sessions for each model and policy")
 	flags.Uint64Var(&set.batch, "batch", 100, "how many sessions one pair of filters is given")
 	modelNames := flags.String("models", "pool,threads", "libmilter's threading models")
-	policyNames := flags.String("policies", "negotiate,default,some", "how the filters are set up")
+	policyNames := flags.String("policies", "negotiate,default,some,message", "how the filters are set up")
 	session := flags.Int64("session", -1, "repeat only the session of this number, and those before it in its batch, and show it")
 	flags.BoolVar(&set.asan, "asan", false, "run under AddressSanitizer")
 	flags.BoolVar(&set.hostile, "hostile", false, "send also what makes libmilter's behaviour undefined, and compare nothing")

@@ -27,6 +27,7 @@ var policies = []policy{
 	{"negotiate", 0, func(*rand.Rand) (uint32, []string) { return allActions, allCallbacks }},
 	{"default", 1 << 40, defaultSetup},
 	{"some", 2 << 40, someSetup},
+	{"message", 3 << 40, messageSetup},
 }
 
 // defaultSetup leaves the negotiation to libmilter, which closes the connection of an MTA that lacks one of the actions.
@@ -47,10 +48,16 @@ func someSetup(r *rand.Rand) (uint32, []string) {
 	return r.Uint32N(allActions + 1), callbacks
 }
 
+// messageSetup decides once for each mail, in Go by Callbacks.Message.
+func messageSetup(r *rand.Rand) (uint32, []string) {
+	actions, _ := defaultSetup(r)
+	return actions, []string{"message"}
+}
+
 func policyByName(name string) (policy, error) {
 	i := slices.IndexFunc(policies, func(p policy) bool { return p.name == name })
 	if i < 0 {
-		return policy{}, fmt.Errorf("there is no policy %q, only negotiate, default and some", name)
+		return policy{}, fmt.Errorf("there is no policy %q, only negotiate, default, some and message", name)
 	}
 	return policies[i], nil
 }

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "choices.h"
@@ -166,6 +167,19 @@ static int choose_replacebody(SMFICTX *ctx)
 	return smfi_replacebody(ctx, length == 0 ? NULL : body + offset, length);
 }
 
+bool gives_space;
+
+/* As the binding, where it has asked for SMFIP_HDR_LEADSPC by itself. */
+static char *with_space(char *value)
+{
+	static char spaced[sizeof(huge_value) + 1];
+
+	if (!gives_space)
+		return value;
+	snprintf(spaced, sizeof(spaced), " %s", value);
+	return spaced;
+}
+
 static void choose_change(SMFICTX *ctx)
 {
 	char *name, *value, *address;
@@ -175,19 +189,19 @@ static void choose_change(SMFICTX *ctx)
 	case 0:
 		name = choose_name();
 		value = choose_value();
-		note_call("smfi_addheader", smfi_addheader(ctx, name, value) == MI_SUCCESS);
+		note_call("smfi_addheader", smfi_addheader(ctx, name, with_space(value)) == MI_SUCCESS);
 		break;
 	case 1:
 		name = choose_name();
 		index = choose_index();
 		value = choose_value();
-		note_call("smfi_chgheader", smfi_chgheader(ctx, name, index, or_null(value)) == MI_SUCCESS);
+		note_call("smfi_chgheader", smfi_chgheader(ctx, name, index, *value == '\0' ? NULL : with_space(value)) == MI_SUCCESS);
 		break;
 	case 2:
 		index = choose_index();
 		name = choose_name();
 		value = choose_value();
-		note_call("smfi_insheader", smfi_insheader(ctx, index, name, value) == MI_SUCCESS);
+		note_call("smfi_insheader", smfi_insheader(ctx, index, name, with_space(value)) == MI_SUCCESS);
 		break;
 	case 3:
 		address = choose_address();

@@ -16,6 +16,9 @@ void look_at_macros(SMFICTX *ctx);
 /* smfi_setreply or smfi_setmlreply, or mostly none of both. */
 void choose_reply(SMFICTX *ctx);
 
+/* Whether header fields that are added need a space behind the colon. */
+extern bool gives_space;
+
 /* Any number of changes. */
 void choose_changes(SMFICTX *ctx);
 

@@ -28,6 +28,7 @@
 
 #include "choices.h"
 #include "history.h"
+#include "message.h"
 
 enum step { NEGOTIATE, CONNECT, UNKNOWN, HELO, ENVFROM, ENVRCPT, DATA, HEADER, EOH, BODY, EOM, ABORT, CLOSE };
 
@@ -331,6 +332,8 @@ static bool add_callback(struct smfiDesc *desc, const char *name)
 	ADD(abort);
 	ADD(close);
 #undef ADD
+	if (strcmp(name, "message") == 0)
+		return message_callbacks(desc), true;
 	return false;
 }
 
@@ -363,7 +366,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	negotiates = desc.xxfi_negotiate != NULL;
+	negotiates = desc.xxfi_negotiate == on_negotiate;
 
 	if (pthread_create(&thread, NULL, end_with_input, NULL) != 0 || smfi_setconn(argv[1]) != MI_SUCCESS ||
 	    smfi_register(desc) != MI_SUCCESS || smfi_opensocket(false) != MI_SUCCESS) {

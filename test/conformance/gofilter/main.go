@@ -99,6 +99,9 @@ func callbacks(list string) (cb milter.Callbacks, err error) {
 			cb.Abort = onAbort
 		case "close":
 			cb.Close = onClose
+		case "message":
+			cb.Message = onMessage
+			cb.Close = onMessageClose
 		default:
 			return cb, fmt.Errorf("no callback is called %s", name)
 		}
