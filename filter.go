@@ -83,7 +83,7 @@ func (f *filter) warnOfLostPlace() {
 	cb := &f.callbacks
 	warn := func(lacks, in string) {
 		shielded(func() {
-			f.logger.Warn("milter: set Callbacks."+lacks+" as well, libmilter loses its place in a mail without it "+in)
+			f.logger.Warn("milter: set Callbacks." + lacks + " as well, libmilter loses its place in a mail without it " + in)
 		})
 	}
 	switch {

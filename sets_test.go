@@ -11,7 +11,7 @@ import (
 
 	milter "github.com/libmilter/go-libmilter"
 	"github.com/libmilter/go-libmilter/miltertest"
-	"github.com/libmilter/go-libmilter/test/harness"
+	"github.com/libmilter/go-libmilter/test/script"
 )
 
 // besideMessage has Message and those of the callbacks named in its argument that make a difference to libmilter's table of
@@ -56,12 +56,12 @@ func TestSetsAlone(t *testing.T) {
 			t.Parallel()
 			for _, version := range []int{2, 3, 4, 6} { // a process for each: the states that are allowed once stay so
 				p := start(t, besideMessage, withArg(strings.Join(with, " ")))
-				for _, script := range harness.Scripts() {
+				for _, session := range script.All() {
 					mta := miltertest.Postfix().WithVersion(version)
 					mta.T, mta.Timeout = t, waitLong
 					c, err := mta.Dial(p.Addr)
 					require.NoError(t, err)
-					require.Equal(t, milter.SMFIS_ACCEPT, script.Play(c).Verdict, fmt.Sprint("version ", version, ", ", script))
+					require.Equal(t, milter.SMFIS_ACCEPT, session.Play(c).Verdict, fmt.Sprint("version ", version, ", ", session))
 				}
 				p.stop()
 			}

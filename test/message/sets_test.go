@@ -11,7 +11,7 @@ import (
 
 	milter "github.com/libmilter/go-libmilter"
 	"github.com/libmilter/go-libmilter/miltertest"
-	"github.com/libmilter/go-libmilter/test/harness"
+	"github.com/libmilter/go-libmilter/test/script"
 )
 
 // beside are the callbacks that may be set beside Message and count how often they come.
@@ -50,7 +50,7 @@ var beside = []struct {
 }
 
 // play plays a script, and requires that Message is given its mail.
-func play(t *testing.T, f *miltertest.Filter, got *mails, s harness.Script) {
+func play(t *testing.T, f *miltertest.Filter, got *mails, s script.Session) {
 	t.Helper()
 	require.Equal(t, milter.SMFIS_ACCEPT, s.Play(f.Connect()).Verdict, "%v", s)
 	seen := got.take()
@@ -81,12 +81,12 @@ func TestSets(t *testing.T) {
 		t.Run(strings.Join(names, "+"), func(t *testing.T) {
 			t.Parallel()
 			f := miltertest.StartServer(t, srv)
-			for place := range harness.AllPlaces {
+			for place := range script.AllPlaces {
 				shape := (set + int(place)) % 4
-				play(t, f, &got, harness.Script{Place: place, Times: 1 + set%2, Header: shape&1 != 0, Body: shape&2 != 0})
+				play(t, f, &got, script.Session{Place: place, Times: 1 + set%2, Header: shape&1 != 0, Body: shape&2 != 0})
 			}
 			reset := []string{"MailFrom", "RcptTo"}[set%2]
-			play(t, f, &got, harness.Script{Place: harness.BeforeRcpt, Times: 1, Reset: reset, Header: true, Body: true})
+			play(t, f, &got, script.Session{Place: script.BeforeRcpt, Times: 1, Reset: reset, Header: true, Body: true})
 			assert.Equal(t, len(names) > 0, calls.Load() > 0)
 		})
 	}

@@ -1,4 +1,5 @@
-package harness
+// Package script has sessions that an MTA may have with a filter: a mail, and what else an SMTP client may say in it.
+package script
 
 import (
 	"fmt"
@@ -6,9 +7,9 @@ import (
 	"github.com/libmilter/go-libmilter/miltertest"
 )
 
-// Script is a session with one mail, for a filter that lets it pass: which parts the message has, and what else an SMTP client
+// Session is a session with one mail, for a filter that lets it pass: which parts the message has, and what else an SMTP client
 // may say in it, commands that no MTA knows and RSET.
-type Script struct {
+type Session struct {
 	Place        Place  // of the unknown commands
 	Times        int    // how many of them there are
 	Reset        string // the step behind which there is an RSET, and a mail begins again: "MailFrom", "RcptTo", or ""
@@ -28,13 +29,13 @@ const (
 	AllPlaces
 )
 
-// String tells the script apart from others.
-func (s Script) String() string {
+// String tells the session apart from others.
+func (s Session) String() string {
 	return fmt.Sprintf("%d unknown at place %d, RSET after %q, header %v, body %v", s.Times, s.Place, s.Reset, s.Header, s.Body)
 }
 
-// Scripts are all that differ.
-func Scripts() (all []Script) {
+// All are all that differ.
+func All() (all []Session) {
 	for place := range AllPlaces {
 		for times := range 3 {
 			if times == 0 && place > 0 {
@@ -42,7 +43,7 @@ func Scripts() (all []Script) {
 			}
 			for _, reset := range []string{"", "MailFrom", "RcptTo"} {
 				for shape := range 4 {
-					all = append(all, Script{place, times, reset, shape&1 != 0, shape&2 != 0})
+					all = append(all, Session{place, times, reset, shape&1 != 0, shape&2 != 0})
 				}
 			}
 		}
@@ -52,7 +53,7 @@ func Scripts() (all []Script) {
 
 // Play takes the session from its negotiation to its end, and returns what has become of the mail. The mail is from
 // <a@example.org> to <b@example.com>.
-func (s Script) Play(c *miltertest.Conn) *miltertest.Result {
+func (s Session) Play(c *miltertest.Conn) *miltertest.Result {
 	unknown := func(place Place) {
 		for range s.Times {
 			if place == s.Place {
