@@ -8,6 +8,8 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
+
+	"github.com/libmilter/go-libmilter/internal/ascii"
 )
 
 // errLimit stands before the limit that a mail has gone beyond.
@@ -59,6 +61,46 @@ func (p Path) Mailbox() string {
 		}
 	}
 	return mailbox
+}
+
+// Is reports whether this is a mailbox, "sales@example.com", in whichever of its spellings a client
+// may give it: with angle brackets or without, behind a source route, with quotes, comments or
+// blanks that mean nothing, with a dot behind the domain, and in upper or lower case. That is ASCII's
+// case, and the local part's as well, since Postfix and Sendmail look mailboxes up so. "" is the null
+// sender. An address extension (sales+x@example.com) is another mailbox, and so is a domain in
+// Unicode and the same one in its ASCII form. No C function.
+func (p Path) Is(mailbox string) bool {
+	return ascii.EqualFold(plainMailbox(p.Mailbox()), plainMailbox(Path{Address: mailbox}.Mailbox()))
+}
+
+// plainMailbox returns a mailbox without what means nothing in it: quotes and backslashes, and
+// outside of quotes blanks and comments (RFC 5322, 3.2.2 and 3.2.4).
+func plainMailbox(mailbox string) string {
+	var plain strings.Builder
+	quoted, comments := false, 0
+	for i := 0; i < len(mailbox); i++ {
+		c := mailbox[i]
+		switch {
+		case c == '\\' && i+1 < len(mailbox):
+			i++
+			c = mailbox[i]
+		case c == '"' && comments == 0:
+			quoted = !quoted
+			continue
+		case quoted:
+		case c == '(':
+			comments++
+		case c == ')' && comments > 0:
+			comments--
+			continue
+		case c == ' ' || c == '\t':
+			continue
+		}
+		if comments == 0 {
+			plain.WriteByte(c)
+		}
+	}
+	return strings.TrimSuffix(plain.String(), ".")
 }
 
 // IsNull tells whether this is the null sender, "<>", which bounces have (RFC 5321, 4.5.5). No C function.

@@ -412,6 +412,32 @@ func TestServerMacros(t *testing.T) {
 	}
 }
 
+func TestPathIs(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"<sales@example.com>", "sales@example.com", "<Sales@EXAMPLE.com>", "<@relay.example:sales@example.com>",
+		`<"sales"@example.com>`, `<"s\ales"@example.com>`, "<sales@example.com.>", "<sales(all of us)@example.com>", "< sales @ example.com >",
+		`<sales@(a (nested) "comment)example.com>`,
+	} {
+		assert.True(t, milter.Path{Address: address}.Is("sales@example.com"), address)
+		assert.True(t, milter.Path{Address: "sales@example.com"}.Is(address), address)
+	}
+	for _, address := range []string{
+		"<sales@example.org>", "<sale@example.com>", "<sales+x@example.com>", "<sales@sub.example.com>", "<>", "", "<sales>",
+		"<\u017fales@example.com>", `<"sales@example.com"@example.org>`, "<sales@example.com", `<"sa les"@example.com>`, "<(sales@example.com)>",
+	} {
+		want := address == "<sales@example.com" // whose bracket is forgotten
+		assert.Equal(t, want, milter.Path{Address: address}.Is("sales@example.com"), address)
+	}
+	for _, null := range []string{"<>", "", " <> "} {
+		assert.True(t, milter.Path{Address: null}.Is(""), null)
+		assert.False(t, milter.Path{Address: null}.Is("a@example.org"), null)
+	}
+	assert.True(t, milter.Path{Address: `<"a b"@example.org>`}.Is(`"a b"@example.org`))
+	assert.True(t, milter.Path{Address: `<"a\"b"@example.org>`}.Is(`"a\"b"@example.org`))
+	assert.False(t, milter.Path{Address: `<"a b"@example.org>`}.Is(`ab@example.org`))
+}
+
 func TestPath(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
