@@ -44,7 +44,8 @@ type Callbacks struct {
 	// ESMTP arguments ("SIZE=1000"), nil if there are none. It begins a mail.
 	MailFrom func(s *Session, address string, args []string) Status
 
-	// RcptTo is xxfi_envrcpt: RCPT TO, with the recipient as given and the ESMTP arguments, nil if there are none.
+	// RcptTo is xxfi_envrcpt: RCPT TO, with the recipient as given and the ESMTP arguments, nil if there are none. A client may
+	// spell an address in many ways: Path{Address: address}.Is("a@example.org") sees to them.
 	// SMFIS_REJECT and SMFIS_TEMPFAIL refuse this recipient, SMFIS_ACCEPT and SMFIS_DISCARD are about the whole mail.
 	RcptTo func(s *Session, address string, args []string) Status
 

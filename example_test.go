@@ -19,7 +19,7 @@ func Example() {
 		Actions: milter.SMFIF_ADDHDRS,
 		Callbacks: milter.Callbacks{
 			RcptTo: func(s *milter.Session, address string, args []string) milter.Status {
-				if address == "<sales@example.com>" {
+				if (milter.Path{Address: address}).Is("sales@example.com") { // however the client spells it
 					return s.Reply(550, "5.7.1", "We do not take mail for sales any more.")
 				}
 				return milter.SMFIS_CONTINUE

@@ -188,7 +188,7 @@ var forPostfixVerdicts = register("verdicts for Postfix", func(e *child) *milter
 			return milter.SMFIS_CONTINUE
 		},
 		RcptTo: func(s *milter.Session, address string, args []string) milter.Status {
-			if address == "<refused@example.org>" {
+			if (milter.Path{Address: address}).Is("refused@example.org") {
 				return s.Reply(550, "5.1.1", "No such user:", "this one is 100% unknown,", address)
 			}
 			return milter.SMFIS_CONTINUE

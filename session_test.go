@@ -37,7 +37,7 @@ var stateful = register("stateful", func(e *child) *milter.Server {
 		Helo:     func(s *milter.Session, identity string) milter.Status { return step(s, "helo") },
 		MailFrom: func(s *milter.Session, address string, args []string) milter.Status { return step(s, "mailfrom") },
 		RcptTo: func(s *milter.Session, address string, args []string) milter.Status {
-			if address == "<refused@example.com>" {
+			if (milter.Path{Address: address}).Is("refused@example.com") {
 				step(s, "refused")
 				return milter.SMFIS_REJECT
 			}

@@ -14,7 +14,7 @@ import (
 // callbacks are those of the README's filter.
 var callbacks = milter.Callbacks{
 	RcptTo: func(s *milter.Session, address string, args []string) milter.Status {
-		if address == "<sales@example.com>" {
+		if (milter.Path{Address: address}).Is("sales@example.com") { // however the client spells it
 			return s.Reply(550, "5.7.1", "We do not take mail for sales any more.")
 		}
 		return milter.SMFIS_CONTINUE
@@ -36,6 +36,16 @@ func TestSales(t *testing.T) {
 
 	result = f.Send(miltertest.Mail{To: []string{"you@example.com"}, Data: "Subject: Hello\n\nHow are you?\n"})
 	require.Equal(t, "Subject: Hello\nX-Filtered: yes\n", result.Header.String())
+}
+
+// The README's filter is not passed by another spelling of the address that it refuses.
+func TestSalesInAllSpellings(t *testing.T) {
+	t.Parallel()
+	f := miltertest.Start(t, milter.SMFIF_ADDHDRS, callbacks)
+	for _, spelling := range []string{"<sales@example.com>", "<Sales@Example.COM>", "<@relay.example.org:sales@example.com>",
+		`<"sales"@example.com>`, "<sales@example.com.>", "<sales(we sell)@example.com>"} {
+		require.Equal(t, milter.SMFIS_REJECT, f.Send(miltertest.Mail{To: []string{spelling}}).Verdict, spelling)
+	}
 }
 
 // The README's test is the one above.

@@ -225,7 +225,7 @@ func TestBeside(t *testing.T) {
 		Unknown: func(_ *milter.Session, command string) milter.Status { return note("unknown " + command) },
 		MailFrom: func(_ *milter.Session, address string, _ []string) milter.Status {
 			note("mail " + address)
-			if address == "<refused@example.org>" {
+			if (milter.Path{Address: address}).Is("refused@example.org") {
 				return milter.SMFIS_REJECT
 			}
 			return milter.SMFIS_CONTINUE
