@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/textproto"
 	"strconv"
 	"strings"
 
@@ -67,7 +66,7 @@ func (f *filter) inspect(msg *milter.Message) (*finding, error) {
 		return found == nil
 	}}
 	w.walk(headerOf(msg), msg.Body)
-	if w.fault == nil && msg.Truncated && w.parts > 1 { // a mail that has no parts is one file, whose name is in its header
+	if w.fault == nil && msg.Truncated && w.searched { // of a file, only the name is read
 		return found, errTruncated
 	}
 	return found, w.fault
@@ -75,14 +74,10 @@ func (f *filter) inspect(msg *milter.Message) (*finding, error) {
 
 var errTruncated = errors.New("it is too long")
 
-// headerOf gives the fields of a mail that say what it is made of, unfolded.
-func headerOf(msg *milter.Message) textproto.MIMEHeader {
-	unfold := strings.NewReplacer("\r", "", "\n", "")
-	header := textproto.MIMEHeader{}
-	for _, name := range []string{contentType, contentDisposition, contentEncoding} {
-		for _, value := range msg.Header.Values(name) {
-			header.Add(name, unfold.Replace(value))
-		}
+// headerOf gives a mail's header.
+func headerOf(msg *milter.Message) (header []field) {
+	for name, value := range msg.Header.All() {
+		header = append(header, newField(name, []byte(value)))
 	}
 	return header
 }
@@ -106,10 +101,8 @@ var (
 // find tells what is refused of a part, nil if nothing is.
 func (r *refused) find(p *part) *finding {
 	for _, name := range p.names {
-		for _, extension := range r.extensions {
-			if strings.HasSuffix(fileName(name), extension) {
-				return &finding{file: name, because: extension}
-			}
+		if extension := extensionOf(name, r.extensions); extension != "" {
+			return &finding{file: name, because: extension}
 		}
 	}
 	for _, contentType := range p.types {

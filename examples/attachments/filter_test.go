@@ -68,8 +68,8 @@ func multipart(b string, parts ...string) string {
 func nested(depth int, part string) string {
 	var front, back strings.Builder
 	for i := range depth {
-		fmt.Fprintf(&front, "Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i)
-		fmt.Fprintf(&back, "--b%d--\n", depth-1-i)
+		fmt.Fprintf(&front, "Content-Type: multipart/mixed; boundary=n%d.\n\n--n%d.\n", i, i)
+		fmt.Fprintf(&back, "--n%d.--\n", depth-1-i)
 	}
 	return front.String() + part + "\n" + back.String()
 }
@@ -168,8 +168,8 @@ func TestAttachments(t *testing.T) {
 		{"behind what is broken", multipart("b", "Content-Type: multipart/mixed\n\n", evil), evilReply},
 		{"no boundary", "Content-Type: multipart/mixed\n\n--b\n" + evil, broken + "a part has 0 boundaries in place of one."},
 		{"another boundary", "Content-Type: multipart/mixed; boundary=a\n\n--b\n" + evil, broken + "the boundary of a part is not in it."},
-		{"two boundaries", "Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\n--b\n" + evil, broken + "a part has 2 boundaries in place of one."},
-		{"two boundaries, in two types", "Content-Type: multipart/mixed; boundary=a\nContent-Type: multipart/mixed; boundary=b\n\n--a\n\n--b\n" + evil,
+		{"two boundaries", "Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\n--b\n" + pdf, broken + "a part has 2 boundaries in place of one."},
+		{"two boundaries, in two types", "Content-Type: multipart/mixed; boundary=a\nContent-Type: multipart/mixed; boundary=b\n\n--a\n\n--b\n" + pdf,
 			broken + "a part has 2 boundaries in place of one."},
 		{"broken base64", entity("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64", "!!!!\n"), broken + "an attached mail cannot be decoded."},
 		{"broken base64, the file in front", entity("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64", base64Text(evil)+"!!!!\n"), evilReply},
@@ -226,7 +226,8 @@ func TestTruncated(t *testing.T) {
 	}{
 		{"in front of the cut", multipart("b", evil, entity("", strings.Repeat("x", 5000))), evilReply},
 		{"behind the cut", multipart("b", entity("", strings.Repeat("x", 5000)), evil), broken + "it is too long."},
-		{"no parts", entity("Subject: x", strings.Repeat("x", 5000)), accepted},
+		{"a text", entity("Subject: x", strings.Repeat("x", 5000)), broken + "it is too long."},
+		{"a file", entity("Content-Type: application/pdf", strings.Repeat("x", 5000)), accepted},
 		{"short", multipart("b", text), accepted},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -1,126 +1,551 @@
 package main
 
 import (
-	"io"
-	"maps"
-	"mime"
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
-	"github.com/jhillyerd/enmime/v2"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/unicode/norm"
 )
 
-// Parsers of these fields, mime.ParseMediaType and those that build on it, leave out what is not well-formed, or is there
-// twice, or in a character set that they do not know. Mail programs show it all the same. What follows leaves out nothing.
+// Mail programs do not agree on what a field says that is not well-formed, or that says a thing
+// twice, and parsers (mime.ParseMediaType, enmime's) give one reading of it or none. What follows
+// gives them all: a name is refused if one program shows it. That a reading is one too many does
+// no harm, as long as ordinary mail has none that is refused.
 var (
 	mediaTypePattern = regexp.MustCompile(`([\w.+-]+)\s*/\s*([\w.+-]+)`)
-	parameterPattern = regexp.MustCompile(`([\w-]+)((?:\*\d*)*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))`)
-	escapePattern    = regexp.MustCompile(`\\(.)`)
-	percentPattern   = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+	parameterPattern = regexp.MustCompile(
+		`(?i)\b(filename|name|boundary)["']?(?:\s*\*([^=;"]*))?\s*=\s*`)
+	wordPattern  = regexp.MustCompile(`=\?([^?]*)\?([BbQq])\?([^?]*)\?=`)
+	betweenWords = regexp.MustCompile(`\?=\s+=\?`)
+	foldPattern  = regexp.MustCompile(`[\r\n]+[ \t]*`)
 )
 
-// nameParameters are those that are file names.
-var nameParameters = []string{"filename", "name"}
+// What no mail program writes: more names in a field, more pieces that do not fit, and more
+// encodings in each other.
+const (
+	maxParameters = 64
+	maxUnfit      = 16
+	maxReadings   = 16
+)
 
-func isName(parameter string) bool { return slices.Contains(nameParameters, parameter) }
+var (
+	errPieces     = errors.New("the pieces of a file name do not fit together")
+	errParameters = fmt.Errorf("a field has more than %d names", maxParameters)
+)
 
-// mediaType gives the type that a Content-Type names, "" if it does not.
-func mediaType(field string) string {
-	name, _, _ := strings.Cut(field, ";")
-	match := mediaTypePattern.FindStringSubmatch(name)
-	if match == nil {
-		return ""
-	}
-	return strings.ToLower(match[1] + "/" + match[2])
+// reading is what fields may say.
+type reading struct {
+	types      []string // lower case
+	names      []string // the one that most programs show is the first
+	boundaries []string
+	fault      error // the first thing that could not be read
+
+	known map[string]bool // names
 }
 
-// parameters gives all values of a field's parameters, by their names in lower case. A value in pieces (RFC 2231) is one
-// value; of those in a character set, only ASCII can be relied on.
-func parameters(field string) map[string][]string {
-	params := map[string][]string{}
-	pieces := map[string]map[int]string{}
-	for _, match := range parameterPattern.FindAllStringSubmatch(field, -1) {
-		name, stars := strings.ToLower(match[1]), match[2]
-		value := escapePattern.ReplaceAllString(match[3], "$1") + strings.TrimSpace(match[4])
-		if strings.HasSuffix(stars, "*") {
-			value = unescape(value, stars == "*" || stars == "*0*")
+// add adds a value that is not there.
+func add(values *[]string, value string) {
+	if !slices.Contains(*values, value) {
+		*values = append(*values, value)
+	}
+}
+
+func (r *reading) addName(name string) {
+	if r.known == nil {
+		r.known = map[string]bool{}
+	}
+	if !r.known[name] {
+		r.known[name] = true
+		r.names = append(r.names, name)
+	}
+}
+
+func (r *reading) wrong(err error) {
+	if r.fault == nil {
+		r.fault = err
+	}
+}
+
+// typeAndParametersOf reads a Content-Type.
+func (r *reading) typeAndParametersOf(field string) {
+	for _, text := range r.parametersOf(field) {
+		head, _, _ := strings.Cut(text, ";")
+		for _, match := range mediaTypePattern.FindAllStringSubmatch(head, -1) {
+			add(&r.types, strings.ToLower(match[1]+"/"+match[2]))
 		}
-		index, err := strconv.Atoi(strings.Trim(stars, "*"))
-		if err != nil {
-			params[name] = append(params[name], value)
-			if word, _, more := strings.Cut(strings.TrimSpace(match[4]), " "); more && isName(name) {
-				params[name] = append(params[name], word) // what ends an unquoted value, programs do not agree on
+		if len(r.types) == 0 && strings.Contains(strings.ToLower(head), "multipart") {
+			add(&r.types, "multipart/mixed")
+		}
+	}
+}
+
+// parametersOf reads a Content-Type's or a Content-Disposition's parameters, and gives its spellings.
+func (r *reading) parametersOf(field string) []string {
+	texts, err := spellings(field)
+	r.wrong(err)
+	for i, text := range texts {
+		r.parameters(text, i == 0)
+	}
+	return texts
+}
+
+// unfoldings gives a field without its line ends, and without the blanks behind them.
+func unfoldings(field string) (texts []string) {
+	add(&texts, strings.NewReplacer("\r", "", "\n", "").Replace(field))
+	add(&texts, foldPattern.ReplaceAllString(field, ""))
+	return texts
+}
+
+// spellings gives a field as programs have it in front of them when they look for parameters:
+// unfolded, some with encoded words (RFC 2047) decoded, some without comments.
+func spellings(field string) (texts []string, err error) {
+	texts = unfoldings(field)
+	for _, text := range texts {
+		decoded, wrong := decodeWords(text, true, decodeCharset)
+		add(&texts, decoded)
+		err = cmp.Or(err, wrong)
+	}
+	for _, text := range texts {
+		add(&texts, withoutComments(text))
+	}
+	return texts, err
+}
+
+// withoutComments leaves out what is in parentheses, which may be in each other (RFC 5322, 3.2.2).
+func withoutComments(text string) string {
+	if !strings.Contains(text, "(") {
+		return text
+	}
+	var rest strings.Builder
+	quoted, depth := false, 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && i+1 < len(text):
+			if depth == 0 {
+				rest.WriteString(text[i : i+2])
 			}
+			i++
+			continue
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case c == '(' && !quoted:
+			depth++
+		case c == ')' && depth > 0:
+			depth--
 			continue
 		}
-		if pieces[name] == nil {
-			pieces[name] = map[int]string{}
+		if depth == 0 {
+			rest.WriteByte(text[i])
 		}
-		pieces[name][index] += value
 	}
-	for name, values := range pieces {
-		var whole strings.Builder
-		for _, index := range slices.Sorted(maps.Keys(values)) {
-			whole.WriteString(values[index])
-		}
-		params[name] = append(params[name], whole.String())
-	}
-	return params
+	return rest.String()
 }
 
-// unescape decodes an extended value, of which the first piece has character set and language in front: utf-8'en'%e2%82%ac.
-func unescape(value string, first bool) string {
-	if first {
-		if parts := strings.SplitN(value, "'", 3); len(parts) == 3 {
-			value = parts[2]
+// parameter is one of those that say names or boundaries.
+type parameter struct {
+	name     string // lower case
+	section  string // the number of a piece, as it is written; "" if the value is whole
+	piece    bool
+	extended bool     // in percent-encoding (RFC 2231)
+	values   []string // the first is RFC 2045's
+	loose    []string // what programs read that know no quotation marks
+}
+
+// parameters reads all parameters, also those that are in the quotation marks of others. If the text
+// is plain, which is as it was sent, pieces are to fit.
+func (r *reading) parameters(text string, plain bool) {
+	matches := parameterPattern.FindAllStringSubmatchIndex(text, maxParameters+1)
+	if len(matches) > maxParameters {
+		r.wrong(errParameters)
+		return
+	}
+	pieces := map[string][]parameter{}
+	for _, m := range matches {
+		p := parameter{name: strings.ToLower(text[m[2]:m[3]])}
+		if m[4] >= 0 {
+			section := strings.Join(strings.Fields(text[m[4]:m[5]]), "")
+			p.section = strings.TrimSuffix(section, "*")
+			p.extended = section == "" || p.section != section
+			p.piece = p.section != ""
+		}
+		p.values, p.loose = values(text[m[1]:])
+		if p.piece {
+			pieces[p.name] = append(pieces[p.name], p)
+		} else {
+			r.whole(p)
 		}
 	}
-	return percentPattern.ReplaceAllStringFunc(value, func(code string) string {
-		octet, _ := strconv.ParseUint(code[1:], 16, 8)
-		return string([]byte{byte(octet)})
+	for _, name := range []string{"filename", "name", "boundary"} {
+		if !r.inPieces(name, pieces[name]) && plain {
+			r.wrong(errPieces)
+		}
+	}
+}
+
+// values gives a parameter's value as those read it that know quotation marks, and as others do.
+func values(rest string) (values, loose []string) {
+	naive, _, _ := strings.Cut(rest, ";")
+	naive = strings.TrimSpace(strings.ReplaceAll(naive, `"`, ""))
+	if !strings.HasPrefix(rest, `"`) {
+		value, _, _ := strings.Cut(rest, ";")
+		value = strings.TrimSpace(value)
+		add(&values, value)
+		add(&values, strings.Trim(value, `'<>`))
+		if i := strings.IndexAny(value, " \t,("); i > 0 {
+			add(&values, value[:i]) // what ends a value, programs do not agree on
+		}
+		add(&loose, naive)
+		return values, loose
+	}
+	end := quotedEnd(rest)
+	raw := rest[1:end]
+	add(&values, unquote(raw))
+	add(&values, raw)
+	behind, _, _ := strings.Cut(strings.TrimPrefix(rest[end:], `"`), ";")
+	if behind != "" && !strings.ContainsAny(behind[:1], " \t") {
+		add(&values, raw+strings.ReplaceAll(behind, `"`, ""))
+	}
+	add(&loose, raw+strings.ReplaceAll(behind, `"`, ""))
+	add(&loose, naive)
+	if until := strings.IndexByte(rest[1:], '"'); until >= 0 {
+		add(&loose, rest[1:1+until]) // a backslash does not escape
+	}
+	return values, loose
+}
+
+// quotedEnd gives where a quoted text ends: at its last quotation mark or, if it lacks, at the end.
+func quotedEnd(text string) int {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i
+		}
+	}
+	return len(text)
+}
+
+// unquote takes the backslashes from a quoted text.
+func unquote(raw string) string {
+	if !strings.Contains(raw, `\`) {
+		return raw
+	}
+	var text strings.Builder
+	for i := 0; i < len(raw); i++ {
+		if raw[i] == '\\' && i+1 < len(raw) {
+			i++
+		}
+		text.WriteByte(raw[i])
+	}
+	return text.String()
+}
+
+// whole takes a parameter that is not in pieces.
+func (r *reading) whole(p parameter) {
+	if p.name == "boundary" {
+		for _, value := range p.values {
+			if p.extended {
+				value = unpercent(withoutCharset(value))
+			}
+			r.boundary(value)
+		}
+		return
+	}
+	for _, value := range slices.Concat(p.values, p.loose) {
+		if p.extended {
+			r.extended(value)
+		}
+		r.name(value)
+	}
+}
+
+func (r *reading) boundary(value string) {
+	if value = strings.TrimRight(value, " \t"); value != "" {
+		add(&r.boundaries, value)
+	}
+}
+
+// inPieces takes a parameter's pieces (RFC 2231, 3), and reports whether they fit together. Where
+// they do not, there are programs that end at the first one that is wrong, and others that take the
+// first, the last or all of those with the same number.
+func (r *reading) inPieces(name string, pieces []parameter) bool {
+	if len(pieces) == 0 {
+		return true
+	}
+	sorted := slices.Clone(pieces)
+	slices.SortStableFunc(sorted, func(a, b parameter) int { return cmp.Compare(a.index(), b.index()) })
+	r.joined(name, sorted)
+	r.joined(name, pieces)
+	if fit(sorted) {
+		return true
+	}
+	if len(pieces) > maxUnfit {
+		r.wrong(errPieces)
+		return false
+	}
+	same := func(a, b parameter) bool { return a.index() == b.index() }
+	firsts := slices.CompactFunc(slices.Clone(sorted), same)
+	slices.Reverse(sorted)
+	lasts := slices.CompactFunc(slices.Clone(sorted), same)
+	slices.Reverse(lasts)
+	for _, choice := range [][]parameter{pieces, firsts, lasts} {
+		for i := range choice {
+			r.joined(name, choice[:i+1])
+			r.joined(name, choice[i:])
+		}
+	}
+	return false
+}
+
+// index gives a piece's number; -1 if it has none.
+func (p *parameter) index() int {
+	index, err := strconv.Atoi(p.section)
+	if err != nil {
+		return -1
+	}
+	return index
+}
+
+// fit reports whether pieces are numbered as they are to be, from 0 on.
+func fit(sorted []parameter) bool {
+	for i := range sorted {
+		if sorted[i].section != strconv.Itoa(i) {
+			return false
+		}
+	}
+	return true
+}
+
+// joined takes the value that pieces make, of which each may have two.
+func (r *reading) joined(name string, pieces []parameter) {
+	r.join(name, pieces, func(p *parameter) string { return p.values[0] })
+	r.join(name, pieces, func(p *parameter) string { return p.values[len(p.values)-1] })
+}
+
+func (r *reading) join(name string, pieces []parameter, value func(p *parameter) string) {
+	var whole strings.Builder
+	charset := ""
+	for i := range pieces {
+		text := value(&pieces[i])
+		if pieces[i].extended {
+			if i == 0 {
+				charset, text = charsetOf(text), withoutCharset(text)
+			}
+			text = unpercent(text)
+		}
+		whole.WriteString(text)
+	}
+	if name == "boundary" {
+		r.boundary(whole.String())
+		return
+	}
+	r.decoded(charset, whole.String())
+	r.name(whole.String())
+}
+
+// extended takes a name that has its character set and language in front: utf-8'en'%e2%82%ac.
+func (r *reading) extended(value string) {
+	r.decoded(charsetOf(value), unpercent(withoutCharset(value)))
+	r.name(unpercent(withoutCharset(value)))
+}
+
+// charsetOf gives the character set of an extended value, "" if it says none.
+func charsetOf(value string) string {
+	if parts := strings.SplitN(value, "'", 3); len(parts) == 3 {
+		return parts[0]
+	}
+	return ""
+}
+
+func withoutCharset(value string) string {
+	parts := strings.SplitN(value, "'", 3)
+	return parts[len(parts)-1]
+}
+
+// unpercent decodes %41, and leaves what is no code.
+func unpercent(value string) string { return unhex(value, '%') }
+
+// unhex decodes what a sign and two hexadecimal digits stand for.
+func unhex(value string, sign byte) string {
+	if strings.IndexByte(value, sign) < 0 {
+		return value
+	}
+	var text strings.Builder
+	for i := 0; i < len(value); i++ {
+		if value[i] == sign && i+2 < len(value) {
+			if octet, err := strconv.ParseUint(value[i+1:i+3], 16, 8); err == nil {
+				text.WriteByte(byte(octet))
+				i += 2
+				continue
+			}
+		}
+		text.WriteByte(value[i])
+	}
+	return text.String()
+}
+
+// decoded takes a name that is in a character set.
+func (r *reading) decoded(charset, text string) {
+	decoded, err := decodeCharset(charset, text)
+	if err != nil {
+		r.wrong(err)
+	}
+	r.name(decoded)
+}
+
+// name takes a name, and what comes of it when it is decoded, once or again: some programs decode
+// encoded words and percent-encoding in places that are not theirs.
+func (r *reading) name(value string) {
+	forms := []string{value}
+	for i := 0; i < len(forms) && len(forms) < maxReadings; i++ {
+		words, err := decodeWords(forms[i], true, decodeCharset)
+		r.wrong(err)
+		add(&forms, words)
+		words, _ = decodeWords(forms[i], false, decodeCharset)
+		add(&forms, words)
+		words, _ = decodeWords(forms[i], false, asASCII)
+		add(&forms, words)
+		add(&forms, unpercent(forms[i]))
+	}
+	slices.SortStableFunc(forms, func(a, b string) int { // decoded ones in front
+		return cmp.Compare(strings.Count(a, "=?"), strings.Count(b, "=?"))
 	})
-}
-
-// names gives the file names among parameters, as a mail program may show them: decoded, and cut where some cut them.
-func names(params map[string][]string) (names []string) {
-	for _, key := range nameParameters {
-		for _, value := range params[key] {
-			for _, name := range decodings(value) {
-				names = append(names, name)
-				if i := strings.IndexAny(name, "\x00;"); i > 0 {
-					names = append(names, name[:i])
-				}
+	for _, form := range forms {
+		r.addName(form)
+		for _, cut := range []string{"\x00", ";", "::$"} { // the last begins an NTFS stream
+			if front, _, found := strings.Cut(form, cut); found && front != "" {
+				r.addName(front)
 			}
 		}
 	}
-	return names
 }
 
-// decodings gives a name with its encoded words (RFC 2047) decoded: in their character sets, and where one is not known, as
-// if it were ASCII.
-func decodings(value string) []string {
-	decoded := enmime.DecodeRFC2047(value)
-	if !strings.Contains(decoded, "=?") {
-		return []string{decoded}
+// decodeWords decodes encoded words (RFC 2047), also broken ones. Those of one character set are
+// one text if they are taken together: a character may be in two of them.
+func decodeWords(text string, together bool, decode charsetDecoder) (string, error) {
+	if !strings.Contains(text, "=?") {
+		return text, nil
 	}
-	asASCII := mime.WordDecoder{CharsetReader: func(_ string, text io.Reader) (io.Reader, error) { return text, nil }}
-	if other, err := asASCII.DecodeHeader(decoded); err == nil {
-		return []string{decoded, other}
+	text = betweenWords.ReplaceAllString(text, "?==?")
+	var decoded, octets strings.Builder
+	var fault error
+	charset, end := "", 0
+	flush := func() {
+		word, err := decode(charset, octets.String())
+		decoded.WriteString(word)
+		octets.Reset()
+		fault = cmp.Or(fault, err)
 	}
-	return []string{decoded}
+	for _, m := range wordPattern.FindAllStringSubmatchIndex(text, -1) {
+		is, _, _ := strings.Cut(strings.ToLower(text[m[2]:m[3]]), "*") // a language may follow
+		if !together || m[0] > end || is != charset {
+			flush()
+			decoded.WriteString(text[end:m[0]])
+		}
+		octets.WriteString(decodeWord(text[m[4]], text[m[6]:m[7]]))
+		charset, end = is, m[1]
+	}
+	flush()
+	decoded.WriteString(text[end:])
+	return decoded.String(), fault
 }
 
-// fileName gives a name as a file has it, in lower case: without what cannot be seen, and without the dots, blanks
-// and quotation marks at its end, which Windows and mail programs leave out.
-func fileName(name string) string {
+// decodeWord decodes an encoded word's text, and leaves out what is not of the encoding.
+func decodeWord(kind byte, text string) string {
+	if kind == 'Q' || kind == 'q' {
+		return unhex(strings.ReplaceAll(text, "_", " "), '=')
+	}
+	alphabet := strings.Map(func(r rune) rune {
+		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '+' || r == '/') {
+			return r
+		}
+		return -1
+	}, text)
+	octets, _ := base64.RawStdEncoding.DecodeString(alphabet) // as far as it goes
+	return string(octets)
+}
+
+// charsets are names that mail programs know, and the index of the web's does not.
+var charsets = map[string]string{
+	"cp932": "shift_jis", "ms932": "shift_jis", "cp936": "gbk", "cp949": "euc-kr", "cp950": "big5",
+	"x-unknown": "utf-8", "unknown-8bit": "utf-8", "unknown": "utf-8", "default": "utf-8",
+}
+
+// charsetDecoder gives a text that is in a character set in UTF-8.
+type charsetDecoder func(charset, text string) (string, error)
+
+// asASCII is the charsetDecoder of programs that know no other.
+func asASCII(_, text string) (string, error) { return text, nil }
+
+// decodeCharset is a charsetDecoder. In a character set that is not known, a text may say anything.
+func decodeCharset(charset, text string) (string, error) {
+	charset = strings.ToLower(strings.TrimSpace(charset))
+	if charset == "" || text == "" {
+		return text, nil
+	}
+	known := encodingOf(cmp.Or(charsets[charset], charset))
+	if known == nil {
+		return text, fmt.Errorf("a file name is in the character set %.40q, which is not known", charset)
+	}
+	decoded, err := known.NewDecoder().String(text)
+	if err != nil {
+		return text, fmt.Errorf("a file name in the character set %.40q cannot be read", charset)
+	}
+	return decoded, nil
+}
+
+// encodingOf gives a character set's encoding, nil if it is not known.
+func encodingOf(charset string) encoding.Encoding {
+	known, err := htmlindex.Get(charset)
+	if err != nil || known == encoding.Replacement {
+		known, _ = ianaindex.MIME.Encoding(charset)
+	}
+	return known
+}
+
+// fileNames gives a name as a file may have it: in lower case, in the letters that others stand for
+// (fullwidth ones), without what cannot be seen, and without what Windows and mail programs on it
+// leave out at its end. They also leave out what no file name there can have, or put something in
+// its place.
+func fileNames(name string) []string {
 	visible := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
 			return -1
 		}
 		return unicode.ToLower(r)
-	}, name)
-	return strings.TrimRightFunc(visible, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`."'`, r) })
+	}, norm.NFKC.String(name))
+	legal := strings.NewReplacer("<", "", ">", "", ":", "", `"`, "", "/", "", `\`, "", "|", "",
+		"?", "", "*", "").Replace(visible)
+	names := []string{withoutEnd(visible)}
+	add(&names, withoutEnd(legal))
+	return names
+}
+
+func withoutEnd(name string) string {
+	return strings.TrimRightFunc(name, func(r rune) bool {
+		return unicode.IsSpace(r) || strings.ContainsRune(`."'`, r)
+	})
+}
+
+// extensionOf gives the one of the extensions in which a name ends, "" if there is none.
+func extensionOf(name string, extensions []string) string {
+	for _, fileName := range fileNames(name) {
+		for _, extension := range extensions {
+			if strings.HasSuffix(fileName, extension) {
+				return extension
+			}
+		}
+	}
+	return ""
 }

@@ -1,24 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"mime/quotedprintable"
-	"net/textproto"
 	"slices"
 	"strings"
-
-	"github.com/jhillyerd/enmime/v2"
-)
-
-const (
-	contentType        = "Content-Type"
-	contentDisposition = "Content-Disposition"
-	contentEncoding    = "Content-Transfer-Encoding"
 )
 
 // limits bound what a mail can cost.
@@ -34,11 +24,12 @@ const (
 	maxFields = 8 << 10
 )
 
-// walker goes through the parts of a mail, each before those in it. The header is read by enmime, which mends what is wrong
-// in it as mail programs do. The rest is not: enmime holds a whole mail decoded in memory, however many parts it has and
-// however deep they are. Here parts are slices of the mail, and nothing of a file is read but for the line that ends it.
+// walker goes through the parts of a mail, each before those in it. Libraries for MIME hold a whole
+// mail decoded in memory, however many parts it has and however deep they are. Here parts are slices
+// of the mail, and nothing of a file is read but for the line that ends it.
 //
-// Where a mail can be read in two ways, a part has the names and types of both.
+// Where a mail can be read in two ways, a part has the names and types of both. Where that would not
+// do, since it is not sure where a part begins or ends, there is a fault.
 type walker struct {
 	limits limits
 	visit  func(p *part) (goOn bool)
@@ -46,141 +37,192 @@ type walker struct {
 
 	parts    int
 	unpacked int
+	searched bool // not only the names of what is in the mail were read
 }
 
 // walk visits the mail itself, which is a part, and all in it, until visit wants no more.
-func (w *walker) walk(header textproto.MIMEHeader, body []byte) {
+func (w *walker) walk(header []field, body []byte) {
+	if slices.ContainsFunc(header, field.hasBareCR) {
+		w.failed(errUnclear)
+	}
 	w.part(header, body, "text/plain", 0)
 }
 
 // wrong keeps the first fault.
-func (w *walker) wrong(format string, args ...any) {
+func (w *walker) wrong(format string, args ...any) { w.failed(fmt.Errorf(format, args...)) }
+
+func (w *walker) failed(err error) {
 	if w.fault == nil {
-		w.fault = fmt.Errorf(format, args...)
+		w.fault = err
 	}
 }
 
-// part visits a part and those in it. otherwise is its type if it does not say. Like the functions below, it tells whether to
-// go on.
-func (w *walker) part(header textproto.MIMEHeader, body []byte, otherwise string, depth int) bool {
+// count counts a part, and tells whether it is one too many.
+func (w *walker) count() bool {
 	if w.parts++; w.parts > w.limits.parts {
 		w.wrong("it has more than %d parts", w.limits.parts)
 		return false
 	}
-	p := w.read(header)
-	if len(p.types) == 0 {
-		p.types = []string{otherwise}
+	return true
+}
+
+// part visits a part and those in it. otherwise is its type if it does not say. Like the functions
+// below, it tells whether to go on.
+func (w *walker) part(header []field, body []byte, otherwise string, depth int) bool {
+	if !w.count() {
+		return false
 	}
+	p := w.read(header, otherwise)
 	if !w.visit(p) {
 		return false
 	}
-	isMultipart, isMail := p.isMultipart(), p.isMail()
-	if (isMultipart || isMail) && depth >= w.limits.depth {
+	if p.isBinHex() {
+		w.failed(errBinHex)
+	}
+	if p.isText() && !w.text(p, body) {
+		return false
+	}
+	if !p.isContainer() {
+		return true
+	}
+	w.searched = true
+	if depth >= w.limits.depth {
 		w.wrong("its parts are in each other, more than %d deep", w.limits.depth)
 		return true
 	}
-	return (!isMultipart || w.multipart(p, body, depth)) && (!isMail || w.mail(p, body, depth))
+	return w.inside(p, body, depth+1)
 }
 
-// multipart goes through the parts that a boundary parts. A body that lacks the last boundary is taken as it is: mail
-// programs do.
+// inside goes through what is in a part, which can be more than one thing to different programs.
+func (w *walker) inside(p *part, body []byte, depth int) bool {
+	return (!p.isMultipart() || w.multipart(p, body, depth)) &&
+		(!p.isMail() || w.mail(p, body, depth)) &&
+		(!p.isSigned() || w.signed(p, body, depth)) &&
+		(!p.isTNEF() || w.tnef(p, body, depth))
+}
+
+// multipart goes through the parts that a boundary parts. A body that lacks the last boundary is
+// taken as it is: mail programs do. They do not agree on whether it can have an encoding, which it
+// is not to have.
 func (w *walker) multipart(p *part, body []byte, depth int) bool {
-	if len(p.boundaries) != 1 {
+	if len(p.boundaries) != 1 && p.says("multipart/") {
 		w.wrong("a part has %d boundaries in place of one", len(p.boundaries))
 	}
-	if len(p.boundaries) == 0 {
-		return true
-	}
-	otherwise := "text/plain"
-	if slices.Contains(p.types, "multipart/digest") {
-		otherwise = "message/rfc822"
-	}
-	found := false
-	for segment := range segments(body, p.boundaries[0]) {
-		found = true
-		header, body := w.split(segment)
-		if !w.part(header, body, otherwise, depth+1) {
-			return false
+	found := len(p.boundaries) == 0
+	for _, text := range w.alsoDecoded(p, body) {
+		for _, boundary := range p.outerBoundaries() {
+			for s := range w.segments(text, boundary) {
+				found = true
+				if !w.segment(p, s, depth) {
+					return false
+				}
+			}
 		}
 	}
-	if !found {
+	if !found && p.says("multipart/") {
 		w.wrong("the boundary of a part is not in it")
 	}
 	return true
 }
 
+// alsoDecoded gives the body of a multipart, and what it is if it is decoded first.
+func (w *walker) alsoDecoded(p *part, body []byte) [][]byte {
+	bodies := [][]byte{body}
+	for _, encoding := range p.encodings {
+		if encoding == "base64" || encoding == "quoted-printable" {
+			text, _ := w.unpack(encoding, body) // most often it is not encoded
+			bodies = append(bodies, text)
+		}
+	}
+	return bodies
+}
+
+// segment goes through what boundaries part, or looks at it where it is not sure that they do.
+func (w *walker) segment(p *part, s segment, depth int) bool {
+	if s.sure {
+		header, body := w.split(s.text)
+		return w.part(header, body, p.otherwise(), depth)
+	}
+	if len(bytes.TrimSpace(s.text)) == 0 {
+		return true
+	}
+	if !w.count() {
+		return false
+	}
+	lines, _ := cutHeader(s.text)
+	lines = lines[:min(len(lines), maxHeader)]
+	return w.visit(w.read(fields(lines), p.otherwise()))
+}
+
 // mail goes through a mail that is attached.
 func (w *walker) mail(p *part, body []byte, depth int) bool {
-	text := w.unpack(p.encoding, body)
-	header, body := w.split(bytes.TrimLeft(text, "\r\n"))
-	return w.part(header, body, "text/plain", depth+1)
+	for _, text := range w.decoded(p, body) {
+		header, body := w.split(bytes.TrimLeft(text, "\r\n"))
+		if !w.part(header, body, "text/plain", depth) {
+			return false
+		}
+	}
+	return true
 }
 
 // split parts a header from what follows it.
-func (w *walker) split(text []byte) (header textproto.MIMEHeader, body []byte) {
-	fields, body := cutHeader(text)
-	if len(fields) > maxHeader {
+func (w *walker) split(text []byte) (header []field, body []byte) {
+	lines, body := cutHeader(text)
+	if len(lines) > maxHeader {
 		w.wrong("the header of a part has more than %d bytes", maxHeader)
-		fields = fields[:maxHeader]
+		lines = lines[:maxHeader]
 	}
-	for len(fields) > 0 && !isField(fields) {
-		_, fields, _ = bytes.Cut(fields, []byte("\n"))
+	if unclear(lines) {
+		w.failed(errUnclear)
 	}
-	if len(fields) == 0 {
-		return nil, body
-	}
-	header, err := enmime.ReadHeader(bufio.NewReader(bytes.NewReader(fields)), mended{})
-	if err != nil {
-		w.wrong("the header of a part cannot be read")
-	}
-	return header, body
+	return fields(lines), body
 }
 
-// isField tells whether a header's first line is a field's: enmime mends all but the first.
-func isField(fields []byte) bool {
-	line, _, _ := bytes.Cut(fields, []byte("\n"))
-	return bytes.IndexByte(line, ':') > 0 && line[0] != ' ' && line[0] != '\t'
+// decoded gives a part's body decoded, once for each encoding that it says it has.
+func (w *walker) decoded(p *part, body []byte) (bodies [][]byte) {
+	if len(p.encodings) > 1 {
+		w.wrong("an attached mail has %d encodings", len(p.encodings))
+	}
+	for _, encoding := range p.encodings {
+		text, err := w.unpack(encoding, body)
+		if err != nil {
+			w.failed(err)
+		}
+		bodies = append(bodies, text)
+	}
+	return bodies
 }
 
-// mended is not told what enmime has mended.
-type mended struct{}
-
-func (mended) AddError(string, string, ...any)   {}
-func (mended) AddWarning(string, string, ...any) {}
-
-// unpack decodes a body.
-func (w *walker) unpack(encoding string, body []byte) []byte {
+// unpack decodes a body, as far as it goes.
+func (w *walker) unpack(encoding string, body []byte) ([]byte, error) {
 	var decoder io.Reader
 	switch encoding {
 	case "", "7bit", "8bit", "binary":
-		return body
+		return body, nil
 	case "base64":
 		decoder = base64.NewDecoder(base64.StdEncoding, bytes.NewReader(body))
 	case "quoted-printable":
-		decoder = quotedprintable.NewReader(bytes.NewReader(body))
+		decoder = &quotedPrintable{rest: body}
 	default:
-		w.wrong("an attached mail has an unknown encoding")
-		return body
+		return body, errors.New("an attached mail has an unknown encoding")
 	}
 	room := w.limits.unpacked - w.unpacked
 	decoded, err := io.ReadAll(io.LimitReader(decoder, int64(room)+1))
-	if err != nil {
-		w.wrong("an attached mail cannot be decoded")
-	}
 	if len(decoded) > room {
 		w.wrong("the mails that are attached have more than %d bytes", w.limits.unpacked)
 		decoded = decoded[:room]
 	}
 	w.unpacked += len(decoded)
-	return decoded
+	if err != nil {
+		return decoded, errors.New("an attached mail cannot be decoded")
+	}
+	return decoded, nil
 }
 
 // part is what a part of a mail says that it is.
 type part struct {
-	names      []string
-	types      []string // lower case
-	boundaries []string
-	encoding   string // lower case
+	reading
+	encodings []string // lower case; "" if it does not say
 }
 
 // name gives the name that a mail program shows, "" if there is none.
@@ -191,48 +233,192 @@ func (p *part) name() string {
 	return p.names[0]
 }
 
-func (p *part) isMultipart() bool {
-	return slices.ContainsFunc(p.types, func(t string) bool { return strings.HasPrefix(t, "multipart/") })
+// says reports whether a type of the part begins so.
+func (p *part) says(prefixes ...string) bool {
+	return slices.ContainsFunc(p.types, func(t string) bool {
+		return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(t, prefix) })
+	})
 }
 
-// isMail tells whether a part is a mail, by its type or as a file that a mail program opens as one.
+// isNamed reports whether the part is a file whose name ends so.
+func (p *part) isNamed(extensions ...string) bool {
+	return slices.ContainsFunc(p.names, func(name string) bool {
+		return extensionOf(name, extensions) != ""
+	})
+}
+
+// isMultipart reports whether there are parts in the part, which a boundary alone can mean, too.
+func (p *part) isMultipart() bool { return p.says("multipart/") || len(p.boundaries) > 0 }
+
+// isMail reports whether a part is a mail, by its type or as a file that a mail program opens as
+// one. What stands for a file elsewhere (message/external-body) has a header, too.
 func (p *part) isMail() bool {
-	return slices.ContainsFunc(p.types, func(t string) bool { return t == "message/rfc822" || t == "message/global" || t == "message/news" }) ||
-		slices.ContainsFunc(p.names, func(name string) bool { return strings.HasSuffix(fileName(name), ".eml") })
+	return p.says("message/rfc822", "message/global", "message/news", "message/external-body") ||
+		p.isNamed(".eml")
+}
+
+func (p *part) isContainer() bool {
+	return p.isMultipart() || p.isMail() || p.isSigned() || p.isTNEF()
+}
+
+// outerBoundaries gives the boundaries that programs take, which is the first or the last.
+func (p *part) outerBoundaries() []string {
+	if len(p.boundaries) > 2 {
+		return []string{p.boundaries[0], p.boundaries[len(p.boundaries)-1]}
+	}
+	return p.boundaries
+}
+
+// otherwise gives the type of parts that do not say one.
+func (p *part) otherwise() string {
+	if p.says("multipart/digest") {
+		return "message/rfc822"
+	}
+	return "text/plain"
 }
 
 // read reads the fields that say what a part is. Each may be there more than once.
-func (w *walker) read(header textproto.MIMEHeader) *part {
-	p := &part{encoding: strings.ToLower(strings.TrimSpace(header.Get(contentEncoding)))}
+func (w *walker) read(header []field, otherwise string) *part {
+	p := &part{}
 	for _, value := range w.values(header, contentDisposition) {
-		p.names = append(p.names, names(parameters(value))...)
+		p.parametersOf(value)
 	}
 	for _, value := range w.values(header, contentType) {
-		if t := mediaType(value); t != "" {
-			p.types = append(p.types, t)
-		}
-		params := parameters(value)
-		p.names = append(p.names, names(params)...)
-		for _, boundary := range params["boundary"] {
-			if boundary = strings.TrimSpace(boundary); boundary != "" && !slices.Contains(p.boundaries, boundary) {
-				p.boundaries = append(p.boundaries, boundary)
+		p.typeAndParametersOf(value)
+	}
+	for _, name := range nameFields {
+		for _, value := range w.values(header, name) {
+			for _, text := range unfoldings(value) {
+				p.reading.name(text)
 			}
 		}
+	}
+	for _, value := range w.values(header, contentEncoding) {
+		add(&p.encodings, encodingIn(value))
+	}
+	if len(p.encodings) == 0 {
+		p.encodings = []string{""}
+	}
+	if len(p.types) == 0 {
+		p.types = []string{otherwise}
+	}
+	if p.fault != nil {
+		w.failed(p.fault)
 	}
 	return p
 }
 
+// encodingIn gives an encoding without what is not of it.
+func encodingIn(value string) string {
+	value = strings.TrimLeft(withoutComments(strings.ToLower(unfoldings(value)[0])), " \t\"'")
+	if i := strings.IndexAny(value, " \t;,\"'"); i >= 0 {
+		value = value[:i]
+	}
+	return value
+}
+
 // values gives the fields of a name, as far as they are not too long.
-func (w *walker) values(header textproto.MIMEHeader, name string) []string {
-	values := header[name]
+func (w *walker) values(header []field, name string) (values []string) {
 	room := maxFields
-	for i, value := range values {
-		if room -= len(value); room < 0 {
-			w.wrong("the %s of a part has more than %d bytes", name, maxFields)
-			return values[:i]
+	for _, f := range header {
+		if f.name != name {
+			continue
 		}
+		if room -= len(f.value); room < 0 {
+			w.wrong("the %s of a part has more than %d bytes", name, maxFields)
+			return values
+		}
+		values = append(values, string(f.value))
 	}
 	return values
+}
+
+// segment is what is between two boundaries.
+type segment struct {
+	text []byte
+	sure bool // or there are programs that do not take it for a part
+}
+
+// segments gives what is between the lines that a boundary makes (RFC 2046, 5.1.1), also behind one
+// that says it is the last. There are programs for which a line does that only begins so: as that of
+// parts in this one may, whose boundary is longer.
+func (w *walker) segments(body []byte, boundary string) iter.Seq[segment] {
+	return func(yield func(segment) bool) {
+		delimiter := []byte("--" + boundary)
+		begin, unsure := -1, -1 // of the segment that is open
+		for at := 0; ; {
+			line := nextDelimiter(body, delimiter, at)
+			if line.kind == unclearLine {
+				w.wrong("a line of a part is not clearly its boundary")
+			}
+			if unsure >= 0 && !yield(segment{body[unsure:line.begin], false}) {
+				return
+			}
+			unsure = line.end
+			if line.kind == separator || line.kind == terminator {
+				if begin >= 0 && !yield(segment{body[begin:line.begin], true}) {
+					return
+				}
+				begin = -1
+			}
+			if line.kind == separator {
+				begin, unsure = line.end, -1
+			}
+			if line.begin == len(body) {
+				return
+			}
+			at = line.end
+		}
+	}
+}
+
+// delimiterLine is a line that begins as a boundary does, with its place in the body.
+type delimiterLine struct {
+	begin, end int
+	kind       lineKind
+}
+
+type lineKind int
+
+const (
+	separator lineKind = iota
+	terminator
+	longerLine  // it may be another's
+	unclearLine // there are programs for which it is one, and others for which it is not
+)
+
+// nextDelimiter finds the next line that begins as a delimiter does. Where there is none, it begins
+// at the body's end.
+func nextDelimiter(body, delimiter []byte, from int) delimiterLine {
+	for at := from; ; at++ {
+		i := bytes.Index(body[at:], delimiter)
+		if i < 0 {
+			return delimiterLine{begin: len(body), end: len(body)}
+		}
+		if at += i; at > 0 && body[at-1] != '\n' && body[at-1] != '\r' {
+			continue
+		}
+		line, _, _ := bytes.Cut(body[at:], []byte("\n"))
+		kind := kindOf(bytes.TrimSuffix(line[len(delimiter):], []byte("\r")))
+		if at > 0 && body[at-1] == '\r' {
+			kind = unclearLine
+		}
+		return delimiterLine{at, min(at+len(line)+1, len(body)), kind}
+	}
+}
+
+// kindOf tells what a line is by what is behind the delimiter.
+func kindOf(rest []byte) lineKind {
+	dashes := bytes.HasPrefix(rest, []byte("--"))
+	switch blank := len(bytes.Trim(bytes.TrimPrefix(rest, []byte("--")), " \t")) == 0; {
+	case blank && dashes:
+		return terminator
+	case blank:
+		return separator
+	case dashes || bytes.ContainsAny(rest[:1], " \t\r\x00"):
+		return unclearLine
+	}
+	return longerLine
 }
 
 // cutHeader parts a header, its lines, from what follows the empty line.
@@ -248,44 +434,4 @@ func cutHeader(text []byte) (header, body []byte) {
 		at = end
 	}
 	return text, nil
-}
-
-// segments gives what is between the lines that a boundary makes (RFC 2046, 5.1.1), also behind one that says it is the last.
-func segments(body []byte, boundary string) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		delimiter := []byte("--" + boundary)
-		begin := -1 // of the segment; -1: between a last line and a first
-		for at := 0; ; {
-			line, end, last := nextDelimiter(body, delimiter, at)
-			if begin >= 0 && !yield(body[begin:line]) || line == len(body) {
-				return
-			}
-			begin, at = end, end
-			if last {
-				begin = -1
-			}
-		}
-	}
-}
-
-// nextDelimiter finds the next line that is a delimiter: where it begins and ends, and whether it says that it is the last.
-// Where there is none, it begins at the body's end.
-func nextDelimiter(body, delimiter []byte, from int) (begin, end int, last bool) {
-	for at := from; ; at++ {
-		i := bytes.Index(body[at:], delimiter)
-		if i < 0 {
-			return len(body), len(body), false
-		}
-		at += i
-		if at > 0 && body[at-1] != '\n' {
-			continue
-		}
-		line, _, _ := bytes.Cut(body[at:], []byte("\n"))
-		switch rest := bytes.TrimSpace(line[len(delimiter):]); {
-		case len(rest) == 0:
-			return at, min(at+len(line)+1, len(body)), false
-		case bytes.HasPrefix(rest, []byte("--")):
-			return at, min(at+len(line)+1, len(body)), true
-		}
-	}
 }

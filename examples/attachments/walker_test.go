@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +11,7 @@ import (
 // count walks through a mail and gives how many parts it has visited.
 func count(w *walker, mail string) (visits int) {
 	w.visit = func(*part) bool { visits++; return true }
-	w.walk(textproto.MIMEHeader{contentType: {"message/rfc822"}}, []byte(mail))
+	w.walk([]field{newField(contentType, []byte("message/rfc822"))}, []byte(mail))
 	return visits
 }
 
@@ -23,7 +22,7 @@ func TestStopsAtTheFirst(t *testing.T) {
 		visits++
 		return p.name() == ""
 	}}
-	w.walk(textproto.MIMEHeader{contentType: {"multipart/mixed; boundary=b"}}, []byte("--b\n\n--b\n"+evil+strings.Repeat("--b\n\n", 100)))
+	w.walk([]field{newField(contentType, []byte("multipart/mixed; boundary=b"))}, []byte("--b\n\n--b\n"+evil+strings.Repeat("--b\n\n", 100)))
 	require.Equal(t, 3, visits)
 	require.NoError(t, w.fault)
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// What begins a file in a text.
+var (
+	uuencodePattern = regexp.MustCompile(`^begin(?:-base64)?[ \t]+[0-7]{3,4}[ \t]+(.+)$`)
+	yEncPattern     = regexp.MustCompile(`^=ybegin[ \t].*\bname=(.+)$`)
+	binHex          = []byte("(This file must be converted with BinHex")
+)
+
+// isText reports whether programs look for files in the part's text.
+func (p *part) isText() bool {
+	return p.says("text/plain") || slices.ContainsFunc(p.encodings, func(encoding string) bool {
+		return strings.Contains(encoding, "uu")
+	})
+}
+
+// isBinHex reports whether a part is in an encoding that has the file's name in it.
+func (p *part) isBinHex() bool {
+	return p.says("application/mac-binhex") || slices.ContainsFunc(p.encodings, func(encoding string) bool {
+		return strings.Contains(encoding, "binhex")
+	})
+}
+
+// text looks for files in a text.
+func (w *walker) text(p *part, body []byte) bool {
+	w.searched = true
+	readers := []io.Reader{bytes.NewReader(body)}
+	for _, encoding := range p.encodings {
+		switch encoding {
+		case "base64":
+			readers = append(readers, base64.NewDecoder(base64.StdEncoding, bytes.NewReader(body)))
+		case "quoted-printable":
+			readers = append(readers, &quotedPrintable{rest: body})
+		}
+	}
+	for _, reader := range readers {
+		if !w.lines(bufio.NewReaderSize(reader, 64<<10)) {
+			return false
+		}
+	}
+	return true
+}
+
+// lines goes through the lines of a text. It ends where the text cannot be decoded: programs that go
+// on find no more lines than there are.
+func (w *walker) lines(text *bufio.Reader) bool {
+	for within := false; ; {
+		line, err := text.ReadSlice('\n')
+		if !within && !w.line(bytes.TrimRight(line, " \t\r\n")) {
+			return false
+		}
+		within = errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && !within {
+			return true
+		}
+	}
+}
+
+// line visits the file that a line begins.
+func (w *walker) line(line []byte) bool {
+	if bytes.HasPrefix(line, binHex) {
+		w.failed(errBinHex)
+	}
+	match := uuencodePattern.FindSubmatch(line)
+	if match == nil {
+		match = yEncPattern.FindSubmatch(line)
+	}
+	if match == nil {
+		return true
+	}
+	return w.count() && w.file(string(match[1]))
+}
+
+var errBinHex = errors.New("a file is in BinHex")
+
+// file visits a file that is not a part.
+func (w *walker) file(names ...string) bool {
+	p := &part{}
+	for _, name := range names {
+		p.reading.name(name)
+	}
+	if p.fault != nil {
+		w.failed(p.fault)
+	}
+	return w.visit(p)
+}
+
+// quotedPrintable decodes a text (RFC 2045, 6.7), and leaves what is no code, as mail programs do.
+type quotedPrintable struct {
+	rest, decoded []byte
+}
+
+func (q *quotedPrintable) Read(p []byte) (int, error) {
+	for len(q.decoded) == 0 {
+		if len(q.rest) == 0 {
+			return 0, io.EOF
+		}
+		q.next()
+	}
+	n := copy(p, q.decoded)
+	q.decoded = q.decoded[n:]
+	return n, nil
+}
+
+// next decodes a line, or as much of one.
+func (q *quotedPrintable) next() {
+	const most = 64 << 10
+	end := len(q.rest)
+	if i := bytes.IndexByte(q.rest, '\n'); i >= 0 {
+		end = i + 1
+	}
+	if end > most {
+		end = most
+		if i := bytes.LastIndexByte(q.rest[end-2:end], '='); i >= 0 {
+			end -= 2 - i // a code is not parted
+		}
+	}
+	line := q.rest[:end]
+	q.rest = q.rest[end:]
+	text := bytes.TrimRight(line, " \t\r\n")
+	if soft := bytes.TrimSuffix(text, []byte("=")); len(soft) < len(text) {
+		line = soft
+	}
+	q.decoded = []byte(unhex(string(line), '='))
+}
