@@ -39,7 +39,7 @@ const (
 )
 
 var (
-	errPieces     = errors.New("the pieces of a file name do not fit together")
+	errPieces     = errors.New("the pieces of a parameter do not fit together")
 	errParameters = fmt.Errorf("a field has more than %d names", maxParameters)
 )
 

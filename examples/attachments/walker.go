@@ -18,10 +18,12 @@ type limits struct {
 	unpacked int // bytes
 }
 
-// What no mail program writes: a part's header, and its fields of one name.
+// What no mail program writes: a part's header, its fields of one name, and its boundaries that are
+// tried.
 const (
-	maxHeader = 256 << 10
-	maxFields = 8 << 10
+	maxHeader     = 256 << 10
+	maxFields     = 8 << 10
+	maxBoundaries = 8
 )
 
 // walker goes through the parts of a mail, each before those in it. Libraries for MIME hold a whole
@@ -110,7 +112,7 @@ func (w *walker) multipart(p *part, body []byte, depth int) bool {
 	}
 	found := len(p.boundaries) == 0
 	for _, text := range w.alsoDecoded(p, body) {
-		for _, boundary := range p.outerBoundaries() {
+		for _, boundary := range p.boundaries[:min(len(p.boundaries), maxBoundaries)] {
 			for s := range w.segments(text, boundary) {
 				found = true
 				if !w.segment(p, s, depth) {
@@ -259,14 +261,6 @@ func (p *part) isMail() bool {
 
 func (p *part) isContainer() bool {
 	return p.isMultipart() || p.isMail() || p.isSigned() || p.isTNEF()
-}
-
-// outerBoundaries gives the boundaries that programs take, which is the first or the last.
-func (p *part) outerBoundaries() []string {
-	if len(p.boundaries) > 2 {
-		return []string{p.boundaries[0], p.boundaries[len(p.boundaries)-1]}
-	}
-	return p.boundaries
 }
 
 // otherwise gives the type of parts that do not say one.
