@@ -13,18 +13,18 @@ func (p *part) isSigned() bool {
 	return p.says("application/pkcs7-mime", "application/x-pkcs7-mime") || p.isNamed("smime.p7m")
 }
 
-// signed goes through what is signed. What is encrypted is not read, and passes; so does what is not
-// a mail: signed invoices come with the same type.
+// signed goes through what is signed. What is encrypted is not read, and passes. What has no header is
+// a text, or a file as signed invoices are.
 func (w *walker) signed(p *part, body []byte, depth int) bool {
 	for _, text := range w.decoded(p, body) {
 		content, err := signedContent(text)
 		if err != nil {
 			w.failed(err)
 		}
-		if lines, _ := cutHeader(content); !saysWhatItIs(lines[:min(len(lines), maxHeader)]) {
-			continue
+		header, body := []field(nil), content
+		if lines, _ := cutHeader(content); saysWhatItIs(lines[:min(len(lines), maxHeader)]) {
+			header, body = w.split(content)
 		}
-		header, body := w.split(content)
 		if !w.part(header, body, "text/plain", depth) {
 			return false
 		}

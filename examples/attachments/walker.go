@@ -156,10 +156,15 @@ func (w *walker) segment(p *part, s segment, depth int) bool {
 	return w.visit(w.read(fields(lines), p.otherwise()))
 }
 
-// mail goes through a mail that is attached.
+// mail goes through a mail that is attached. To some programs it has no header if it begins with an
+// empty line.
 func (w *walker) mail(p *part, body []byte, depth int) bool {
 	for _, text := range w.decoded(p, body) {
-		header, body := w.split(bytes.TrimLeft(text, "\r\n"))
+		behind := bytes.TrimLeft(text, "\r\n")
+		if len(behind) < len(text) && !w.part(nil, behind, "text/plain", depth) {
+			return false
+		}
+		header, body := w.split(behind)
 		if !w.part(header, body, "text/plain", depth) {
 			return false
 		}
@@ -318,11 +323,14 @@ func (w *walker) values(header []field, name string) (values []string) {
 		if f.name != name {
 			continue
 		}
-		if room -= len(f.value); room < 0 {
+		if room -= len(f.value) + len(f.longer); room < 0 {
 			w.wrong("the %s of a part has more than %d bytes", name, maxFields)
 			return values
 		}
 		values = append(values, string(f.value))
+		if f.longer != nil {
+			values = append(values, string(f.longer))
+		}
 	}
 	return values
 }
