@@ -42,6 +42,14 @@ func utf16Text(text string) (octets []byte) {
 	return octets
 }
 
+// deepTNEF is an attribute that holds a mail, in which is one that does.
+func deepTNEF(depth int) (inner []byte) {
+	for range depth {
+		inner = attribute(attAttachment, property(pidTagAttachDataObject, 0x0d, append(make([]byte, 16), tnef(inner)...)))
+	}
+	return inner
+}
+
 func tnefMail(attributes ...[]byte) string {
 	return entity("Content-Type: application/ms-tnef; name=winmail.dat\nContent-Transfer-Encoding: base64", encoded(tnef(attributes...)))
 }

@@ -1,9 +1,23 @@
-// Attachments is a filter that refuses mail with files that mail programs run when somebody clicks on them.
+// Attachments is a filter that refuses mail with files that mail programs run when somebody clicks on
+// them.
 //
 //	attachments -addr inet:8890@127.0.0.1 -extensions .exe,.js,.scr -types application/x-msdownload
 //
-// It knows a file by the name and the type that the mail gives it, in parts of parts and in mails that are attached too. It
-// does not look into the files: what is in an archive passes.
+// It knows a file by the name and the type that the mail gives it: in parts of parts, in attached
+// mails, in texts (uuencode, yEnc), in what Outlook packs for another Outlook (TNEF), and in what is
+// signed as one part (S/MIME). It does not look into the files: what is in an archive passes, and so
+// does what is encrypted.
+//
+// Mail programs do not agree on what a mail says that is not well-formed, or says a thing twice. A
+// mail is refused if there is a way to read it in which a file has a name or a type that is refused:
+// names in pieces that are repeated, lack or have zeros in front of their number, parameters that are
+// there twice, comments and quotation marks in odd places, encoded words where there are to be none,
+// names as Windows shortens them.
+//
+// A mail is refused as well, with a text that says why, if it cannot be told what is in it: where a
+// part or a header ends elsewhere for some programs (two boundaries, a CR by itself), where a name is
+// in a character set that is not known, where an attached mail cannot be decoded or a limit is
+// reached. With -accept-broken such a mail passes if nothing that is refused was found in it.
 package main
 
 import (
@@ -51,10 +65,10 @@ func parse(args []string, usage io.Writer) (*config, error) {
 	fs.DurationVar(&cfg.drain, "drain", 30*time.Second, "how long open sessions may go on after SIGTERM or SIGINT")
 	fs.TextVar(&cfg.refused.extensions, "extensions", defaultExtensions, "ends of file names that are refused, separated by commas")
 	fs.TextVar(&cfg.refused.types, "types", defaultTypes, "content types that are refused, separated by commas")
-	fs.BoolVar(&cfg.acceptBroken, "accept-broken", false, "accept mail that cannot be read to its end, if nothing was found so far")
-	fs.IntVar(&cfg.limits.parts, "max-parts", 1000, "how many parts of a mail are read")
+	fs.BoolVar(&cfg.acceptBroken, "accept-broken", false, "accept mail of which it cannot be told what is in it, if nothing was found")
+	fs.IntVar(&cfg.limits.parts, "max-parts", 1000, "how many parts of a mail, and files in its texts, are read")
 	fs.IntVar(&cfg.limits.depth, "max-depth", 20, "how deep parts may be in others")
-	fs.IntVar(&cfg.limits.unpacked, "max-unpacked", 32<<20, "how many bytes of attached mails are decoded")
+	fs.IntVar(&cfg.limits.unpacked, "max-unpacked", 32<<20, "how many bytes of attached mails and containers are decoded")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}

@@ -2,9 +2,9 @@ package main
 
 import (
 	"cmp"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,17 +30,19 @@ var (
 	foldPattern  = regexp.MustCompile(`[\r\n]+[ \t]*`)
 )
 
-// What no mail program writes: more names in a field, more pieces that do not fit, and more
-// encodings in each other.
+// What no mail program writes: more names in a field, more pieces that do not fit, more encodings in
+// each other, and more that a part could be called.
 const (
 	maxParameters = 64
 	maxUnfit      = 16
-	maxReadings   = 16
+	maxReadings   = 8
+	maxNames      = 32 << 10 // bytes
 )
 
 var (
 	errPieces     = errors.New("the pieces of a parameter do not fit together")
 	errParameters = fmt.Errorf("a field has more than %d names", maxParameters)
+	errNames      = fmt.Errorf("the names of a part have more than %d bytes", maxNames)
 )
 
 // reading is what fields may say.
@@ -50,23 +52,14 @@ type reading struct {
 	boundaries []string
 	fault      error // the first thing that could not be read
 
-	known map[string]bool // names
+	read map[string]bool // values of names
+	size int             // of names
 }
 
 // add adds a value that is not there.
 func add(values *[]string, value string) {
 	if !slices.Contains(*values, value) {
 		*values = append(*values, value)
-	}
-}
-
-func (r *reading) addName(name string) {
-	if r.known == nil {
-		r.known = map[string]bool{}
-	}
-	if !r.known[name] {
-		r.known[name] = true
-		r.names = append(r.names, name)
 	}
 }
 
@@ -407,8 +400,30 @@ func (r *reading) decoded(charset, text string) {
 // name takes a name, and what comes of it when it is decoded, once or again: some programs decode
 // encoded words and percent-encoding in places that are not theirs.
 func (r *reading) name(value string) {
+	if r.read[value] || r.size > maxNames {
+		return
+	}
+	if r.read == nil {
+		r.read = map[string]bool{}
+	}
+	r.read[value] = true
+	for _, form := range r.forms(value) {
+		add(&r.names, form)
+		for _, cut := range []string{"\x00", ";", "::$"} { // the last begins an NTFS stream
+			if front, _, found := strings.Cut(form, cut); found && front != "" {
+				add(&r.names, front)
+			}
+		}
+	}
+}
+
+// forms gives a name as it is and decoded, decoded ones in front.
+func (r *reading) forms(value string) []string {
 	forms := []string{value}
 	for i := 0; i < len(forms) && len(forms) < maxReadings; i++ {
+		if r.size += len(forms[i]); r.size > maxNames {
+			r.wrong(errNames)
+		}
 		words, err := decodeWords(forms[i], true, decodeCharset)
 		r.wrong(err)
 		add(&forms, words)
@@ -418,17 +433,10 @@ func (r *reading) name(value string) {
 		add(&forms, words)
 		add(&forms, unpercent(forms[i]))
 	}
-	slices.SortStableFunc(forms, func(a, b string) int { // decoded ones in front
+	slices.SortStableFunc(forms, func(a, b string) int {
 		return cmp.Compare(strings.Count(a, "=?"), strings.Count(b, "=?"))
 	})
-	for _, form := range forms {
-		r.addName(form)
-		for _, cut := range []string{"\x00", ";", "::$"} { // the last begins an NTFS stream
-			if front, _, found := strings.Cut(form, cut); found && front != "" {
-				r.addName(front)
-			}
-		}
-	}
+	return forms
 }
 
 // decodeWords decodes encoded words (RFC 2047), also broken ones. Those of one character set are
@@ -466,13 +474,7 @@ func decodeWord(kind byte, text string) string {
 	if kind == 'Q' || kind == 'q' {
 		return unhex(strings.ReplaceAll(text, "_", " "), '=')
 	}
-	alphabet := strings.Map(func(r rune) rune {
-		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '+' || r == '/') {
-			return r
-		}
-		return -1
-	}, text)
-	octets, _ := base64.RawStdEncoding.DecodeString(alphabet) // as far as it goes
+	octets, _ := io.ReadAll(&base64Decoder{rest: []byte(text)}) // as far as it goes
 	return string(octets)
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"io"
 	"regexp"
@@ -37,11 +36,8 @@ func (w *walker) text(p *part, body []byte) bool {
 	w.searched = true
 	readers := []io.Reader{bytes.NewReader(body)}
 	for _, encoding := range p.encodings {
-		switch encoding {
-		case "base64":
-			readers = append(readers, base64.NewDecoder(base64.StdEncoding, bytes.NewReader(body)))
-		case "quoted-printable":
-			readers = append(readers, &quotedPrintable{rest: body})
+		if decoder := newDecoder(encoding, body); decoder != nil {
+			readers = append(readers, decoder)
 		}
 	}
 	for _, reader := range readers {
@@ -52,8 +48,7 @@ func (w *walker) text(p *part, body []byte) bool {
 	return true
 }
 
-// lines goes through the lines of a text. It ends where the text cannot be decoded: programs that go
-// on find no more lines than there are.
+// lines goes through the lines of a text.
 func (w *walker) lines(text *bufio.Reader) bool {
 	for within := false; ; {
 		line, err := text.ReadSlice('\n')
@@ -90,47 +85,5 @@ func (w *walker) file(names ...string) bool {
 	for _, name := range names {
 		p.reading.name(name)
 	}
-	if p.fault != nil {
-		w.failed(p.fault)
-	}
-	return w.visit(p)
-}
-
-// quotedPrintable decodes a text (RFC 2045, 6.7), and leaves what is no code, as mail programs do.
-type quotedPrintable struct {
-	rest, decoded []byte
-}
-
-func (q *quotedPrintable) Read(p []byte) (int, error) {
-	for len(q.decoded) == 0 {
-		if len(q.rest) == 0 {
-			return 0, io.EOF
-		}
-		q.next()
-	}
-	n := copy(p, q.decoded)
-	q.decoded = q.decoded[n:]
-	return n, nil
-}
-
-// next decodes a line, or as much of one.
-func (q *quotedPrintable) next() {
-	const most = 64 << 10
-	end := len(q.rest)
-	if i := bytes.IndexByte(q.rest, '\n'); i >= 0 {
-		end = i + 1
-	}
-	if end > most {
-		end = most
-		if i := bytes.LastIndexByte(q.rest[end-2:end], '='); i >= 0 {
-			end -= 2 - i // a code is not parted
-		}
-	}
-	line := q.rest[:end]
-	q.rest = q.rest[end:]
-	text := bytes.TrimRight(line, " \t\r\n")
-	if soft := bytes.TrimSuffix(text, []byte("=")); len(soft) < len(text) {
-		line = soft
-	}
-	q.decoded = []byte(unhex(string(line), '='))
+	return w.show(p)
 }

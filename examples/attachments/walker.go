@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -18,12 +16,13 @@ type limits struct {
 	unpacked int // bytes
 }
 
-// What no mail program writes: a part's header, its fields of one name, and its boundaries that are
-// tried.
+// What no mail program writes: in a part, the header, the fields of one name and boundaries that are
+// tried; in a mail, all that files can be called.
 const (
 	maxHeader     = 256 << 10
 	maxFields     = 8 << 10
 	maxBoundaries = 8
+	maxNamed      = 4 << 20
 )
 
 // walker goes through the parts of a mail, each before those in it. Libraries for MIME hold a whole
@@ -38,6 +37,7 @@ type walker struct {
 	fault  error // the first thing that could not be read
 
 	parts    int
+	named    int // bytes
 	unpacked int
 	searched bool // not only the names of what is in the mail were read
 }
@@ -59,6 +59,21 @@ func (w *walker) failed(err error) {
 	}
 }
 
+// show shows a part to visit.
+func (w *walker) show(p *part) bool {
+	if p.fault != nil {
+		w.failed(p.fault)
+	}
+	if !w.visit(p) {
+		return false
+	}
+	if w.named += p.size; w.named > maxNamed {
+		w.wrong("the names of its parts have more than %d bytes", maxNamed)
+		return false
+	}
+	return true
+}
+
 // count counts a part, and tells whether it is one too many.
 func (w *walker) count() bool {
 	if w.parts++; w.parts > w.limits.parts {
@@ -75,7 +90,7 @@ func (w *walker) part(header []field, body []byte, otherwise string, depth int) 
 		return false
 	}
 	p := w.read(header, otherwise)
-	if !w.visit(p) {
+	if !w.show(p) {
 		return false
 	}
 	if p.isBinHex() {
@@ -131,7 +146,7 @@ func (w *walker) multipart(p *part, body []byte, depth int) bool {
 func (w *walker) alsoDecoded(p *part, body []byte) [][]byte {
 	bodies := [][]byte{body}
 	for _, encoding := range p.encodings {
-		if encoding == "base64" || encoding == "quoted-printable" {
+		if newDecoder(encoding, body) != nil {
 			text, _ := w.unpack(encoding, body) // most often it is not encoded
 			bodies = append(bodies, text)
 		}
@@ -139,21 +154,18 @@ func (w *walker) alsoDecoded(p *part, body []byte) [][]byte {
 	return bodies
 }
 
-// segment goes through what boundaries part, or looks at it where it is not sure that they do.
+// segment goes through what boundaries part. Where it is not sure that they do, what is wrong with it
+// does not count.
 func (w *walker) segment(p *part, s segment, depth int) bool {
-	if s.sure {
-		header, body := w.split(s.text)
-		return w.part(header, body, p.otherwise(), depth)
-	}
-	if len(bytes.TrimSpace(s.text)) == 0 {
-		return true
-	}
-	if !w.count() {
+	fault := w.fault
+	header, body := w.split(s.text)
+	if !w.part(header, body, p.otherwise(), depth) {
 		return false
 	}
-	lines, _ := cutHeader(s.text)
-	lines = lines[:min(len(lines), maxHeader)]
-	return w.visit(w.read(fields(lines), p.otherwise()))
+	if !s.sure {
+		w.fault = fault
+	}
+	return true
 }
 
 // mail goes through a mail that is attached. To some programs it has no header if it begins with an
@@ -191,6 +203,10 @@ func (w *walker) decoded(p *part, body []byte) (bodies [][]byte) {
 		w.wrong("an attached mail has %d encodings", len(p.encodings))
 	}
 	for _, encoding := range p.encodings {
+		if isPlain(encoding) {
+			bodies = append(bodies, body)
+			continue
+		}
 		text, err := w.unpack(encoding, body)
 		if err != nil {
 			w.failed(err)
@@ -200,18 +216,11 @@ func (w *walker) decoded(p *part, body []byte) (bodies [][]byte) {
 	return bodies
 }
 
-// unpack decodes a body, as far as it goes.
+// unpack decodes a body, also one that is broken.
 func (w *walker) unpack(encoding string, body []byte) ([]byte, error) {
-	var decoder io.Reader
-	switch encoding {
-	case "", "7bit", "8bit", "binary":
-		return body, nil
-	case "base64":
-		decoder = base64.NewDecoder(base64.StdEncoding, bytes.NewReader(body))
-	case "quoted-printable":
-		decoder = &quotedPrintable{rest: body}
-	default:
-		return body, errors.New("an attached mail has an unknown encoding")
+	decoder := newDecoder(encoding, body)
+	if decoder == nil {
+		return body, errEncoding
 	}
 	room := w.limits.unpacked - w.unpacked
 	decoded, err := io.ReadAll(io.LimitReader(decoder, int64(room)+1))
@@ -220,10 +229,7 @@ func (w *walker) unpack(encoding string, body []byte) ([]byte, error) {
 		decoded = decoded[:room]
 	}
 	w.unpacked += len(decoded)
-	if err != nil {
-		return decoded, errors.New("an attached mail cannot be decoded")
-	}
-	return decoded, nil
+	return decoded, err
 }
 
 // part is what a part of a mail says that it is.
@@ -301,19 +307,7 @@ func (w *walker) read(header []field, otherwise string) *part {
 	if len(p.types) == 0 {
 		p.types = []string{otherwise}
 	}
-	if p.fault != nil {
-		w.failed(p.fault)
-	}
 	return p
-}
-
-// encodingIn gives an encoding without what is not of it.
-func encodingIn(value string) string {
-	value = strings.TrimLeft(withoutComments(strings.ToLower(unfoldings(value)[0])), " \t\"'")
-	if i := strings.IndexAny(value, " \t;,\"'"); i >= 0 {
-		value = value[:i]
-	}
-	return value
 }
 
 // values gives the fields of a name, as far as they are not too long.
@@ -353,8 +347,11 @@ func (w *walker) segments(body []byte, boundary string) iter.Seq[segment] {
 			if line.kind == unclearLine {
 				w.wrong("a line of a part is not clearly its boundary")
 			}
-			if unsure >= 0 && !yield(segment{body[unsure:line.begin], false}) {
-				return
+			if unsure >= 0 {
+				text := body[unsure:line.begin]
+				if len(bytes.TrimSpace(text)) > 0 && !yield(segment{text, false}) {
+					return
+				}
 			}
 			unsure = line.end
 			if line.kind == separator || line.kind == terminator {
