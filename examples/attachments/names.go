@@ -25,7 +25,7 @@ var (
 	mediaTypePattern = regexp.MustCompile(`([\w.+-]+)\s*/\s*([\w.+-]+)`)
 	parameterPattern = regexp.MustCompile(
 		`(?i)\b(filename|name|boundary)["']?(?:\s*\*([^=;"]*))?\s*=\s*`)
-	wordPattern  = regexp.MustCompile(`=\?([^?]*)\?([BbQq])\?([^?]*)\?=`)
+	wordPattern  = regexp.MustCompile(`=\?([^?]*)\?([BbQq])\?(.*?)\?=`)
 	betweenWords = regexp.MustCompile(`\?=\s+=\?`)
 	foldPattern  = regexp.MustCompile(`[\r\n]+[ \t]*`)
 )
@@ -432,6 +432,10 @@ func (r *reading) forms(value string) []string {
 		words, _ = decodeWords(forms[i], false, asASCII)
 		add(&forms, words)
 		add(&forms, unpercent(forms[i]))
+		if strings.Contains(forms[i], "\x1b") { // as some send it, without encoded words
+			words, _ = decodeCharset("iso-2022-jp", forms[i])
+			add(&forms, words)
+		}
 	}
 	slices.SortStableFunc(forms, func(a, b string) int {
 		return cmp.Compare(strings.Count(a, "=?"), strings.Count(b, "=?"))

@@ -19,7 +19,7 @@ var (
 
 // isText reports whether programs look for files in the part's text.
 func (p *part) isText() bool {
-	return p.says("text/plain") || slices.ContainsFunc(p.encodings, func(encoding string) bool {
+	return p.says("text/") || slices.ContainsFunc(p.encodings, func(encoding string) bool {
 		return strings.Contains(encoding, "uu")
 	})
 }
@@ -48,12 +48,15 @@ func (w *walker) text(p *part, body []byte) bool {
 	return true
 }
 
-// lines goes through the lines of a text.
+// lines goes through the lines of a text. To some programs a CR by itself ends one, too.
 func (w *walker) lines(text *bufio.Reader) bool {
 	for within := false; ; {
-		line, err := text.ReadSlice('\n')
-		if !within && !w.line(bytes.TrimRight(line, " \t\r\n")) {
-			return false
+		chunk, err := text.ReadSlice('\n')
+		for line := range bytes.SplitSeq(chunk, []byte("\r")) {
+			if !within && !w.line(bytes.TrimRight(line, " \t\n")) {
+				return false
+			}
+			within = false
 		}
 		within = errors.Is(err, bufio.ErrBufferFull)
 		if err != nil && !within {
