@@ -249,7 +249,7 @@ func verdict(mail string) (because string) {
 
 // No spelling passes, whatever it is put together of.
 func FuzzSpellings(f *testing.F) {
-	for seed := range uint64(3000) {
+	for seed := range uint64(1000) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {

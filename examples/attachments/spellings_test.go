@@ -303,6 +303,8 @@ func TestHidden(t *testing.T) {
 		{"TNEF, a mail in it", tnefMail(attribute(attAttachment, property(pidTagAttachDataObject, 0x0d,
 			append(make([]byte, 16), tnef(attribute(attAttachTitle, []byte("evil.exe\x00")))...)))), evilReply},
 		{"TNEF, by its name", strings.Replace(tnefMail(attribute(attAttachTitle, []byte("evil.exe\x00"))), "application/ms-tnef", "a/b", 1), evilReply},
+		{"TNEF, nothing found", tnefMail(attribute(attAttachTitle, []byte("a.txt\x00")),
+			attribute(attAttachment, property(pidTagAttachLongFilename, 0x1f, utf16Text("a.txt")))), accepted},
 		{"TNEF, cut off", tnefMail(attribute(attAttachTitle, []byte("a.txt\x00"))[:8]), broken + "an attachment of Outlook's (TNEF) cannot be read."},
 		{"TNEF that is none", entity("Content-Type: application/ms-tnef", "x\n"), broken + "an attachment of Outlook's (TNEF) cannot be read."},
 
