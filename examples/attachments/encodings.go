@@ -41,7 +41,8 @@ func newDecoder(encoding string, text []byte) io.Reader {
 	return nil
 }
 
-// base64Decoder decodes a text (RFC 2045, 6.8). It leaves out what is not of it, and fails at its end.
+// base64Decoder decodes a text (RFC 2045, 6.8). It leaves out what is not of it, and fails at its
+// end.
 type base64Decoder struct {
 	rest    []byte
 	decoded []byte

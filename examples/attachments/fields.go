@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// The fields that say what a part is, and those that some programs take a name from if there is none
-// in the others: Outlook the description, Thunderbird the next two.
+// The fields that say what a part is, and those that some programs take a name from if there is
+// none in the others: Outlook the description, Thunderbird the next two.
 const (
 	contentType        = "Content-Type"
 	contentDisposition = "Content-Disposition"
@@ -29,7 +29,8 @@ type field struct {
 	longer []byte
 }
 
-// newField takes from a name what no name can have, blanks and signs that are not seen for instance.
+// newField takes from a name what no name can have, blanks and signs that are not seen for
+// instance.
 func newField(name string, value []byte) field {
 	return field{textproto.CanonicalMIMEHeaderKey(strings.Map(func(r rune) rune {
 		if '!' <= r && r <= '~' {
@@ -83,7 +84,8 @@ var fieldName = regexp.MustCompile(`^[\w-]+[ \t]*$`)
 
 // errUnclear is for a header that ends elsewhere for some programs.
 var errUnclear = errors.New(
-	"the header of a part has a CR by itself, a NUL, a line of blanks or one that begins as a boundary does")
+	"the header of a part has a CR by itself, a NUL, a line of blanks" +
+		" or one that begins as a boundary does")
 
 // unclear reports whether there are programs for which a header ends in front of its end, or has
 // other lines.

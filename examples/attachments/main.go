@@ -1,22 +1,22 @@
-// Attachments is a filter that refuses mail with files that mail programs run when somebody clicks on
-// them.
+// Attachments is a filter that refuses mail with files that mail programs run when somebody clicks
+// on them.
 //
 //	attachments -addr inet:8890@127.0.0.1 -extensions .exe,.js,.scr -types application/x-msdownload
 //
 // It knows a file by the name and the type that the mail gives it: in parts of parts, in attached
-// mails, in texts (uuencode, yEnc), in what Outlook packs for another Outlook (TNEF), and in what is
-// signed as one part (S/MIME). It does not look into the files: what is in an archive passes, and so
-// does what is encrypted.
+// mails, in texts (uuencode, yEnc), in what Outlook packs for another Outlook (TNEF), and in what
+// is signed as one part (S/MIME). It does not look into the files: what is in an archive passes,
+// and so does what is encrypted.
 //
 // Mail programs do not agree on what a mail says that is not well-formed, or says a thing twice. A
-// mail is refused if there is a way to read it in which a file has a name or a type that is refused:
-// names in pieces that are repeated, lack or have zeros in front of their number, parameters that are
-// there twice, comments and quotation marks in odd places, encoded words where there are to be none,
-// names as Windows shortens them.
+// mail is refused if there is a way to read it in which a file has a name or a type that is
+// refused: names in pieces that are repeated, lack or have zeros in front of their number,
+// parameters that are there twice, comments and quotation marks in odd places, encoded words where
+// there are to be none, names as Windows shortens them.
 //
 // A mail is refused as well, with a text that says why, if it cannot be told what is in it: where a
-// part or a header ends elsewhere for some programs (two boundaries, a CR by itself), where a name is
-// in a character set that is not known, where an attached mail cannot be decoded or a limit is
+// part or a header ends elsewhere for some programs (two boundaries, a CR by itself), where a name
+// is in a character set that is not known, where an attached mail cannot be decoded or a limit is
 // reached. With -accept-broken such a mail passes if nothing that is refused was found in it.
 package main
 

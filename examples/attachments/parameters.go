@@ -21,8 +21,8 @@ var (
 	foldPattern = regexp.MustCompile(`[\r\n]+[ \t]*`)
 )
 
-// What no mail program writes: more names in a field, more pieces that do not fit, more encodings in
-// each other, and more that a part could be called.
+// What no mail program writes: more names in a field, more pieces that do not fit, more encodings
+// in each other, and more that a part could be called.
 const (
 	maxParameters = 64
 	maxUnfit      = 16
@@ -73,7 +73,8 @@ func (r *reading) typeAndParametersOf(field string) {
 	}
 }
 
-// parametersOf reads a Content-Type's or a Content-Disposition's parameters, and gives its spellings.
+// parametersOf reads a Content-Type's or a Content-Disposition's parameters, and gives its
+// spellings.
 func (r *reading) parametersOf(field string) []string {
 	texts, err := spellings(field)
 	r.wrong(err)
@@ -145,8 +146,8 @@ type parameter struct {
 	loose    []string // what programs read that know no quotation marks
 }
 
-// parameters reads all parameters, also those that are in the quotation marks of others. If the text
-// is plain, which is as it was sent, pieces are to fit.
+// parameters reads all parameters, also those that are in the quotation marks of others. If the
+// text is plain, which is as it was sent, pieces are to fit.
 func (r *reading) parameters(text string, plain bool) {
 	matches := parameterPattern.FindAllStringSubmatchIndex(text, maxParameters+1)
 	if len(matches) > maxParameters {

@@ -13,8 +13,8 @@ func (p *part) isSigned() bool {
 	return p.says("application/pkcs7-mime", "application/x-pkcs7-mime") || p.isNamed("smime.p7m")
 }
 
-// signed goes through what is signed. What is encrypted is not read, and passes. What has no header is
-// a text, or a file as signed invoices are.
+// signed goes through what is signed. What is encrypted is not read, and passes. What has no header
+// is a text, or a file as signed invoices are.
 func (w *walker) signed(p *part, body []byte, depth int) bool {
 	for _, text := range w.decoded(p, body) {
 		content, err := signedContent(text)
@@ -34,7 +34,9 @@ func (w *walker) signed(p *part, body []byte, depth int) bool {
 
 // saysWhatItIs reports whether there is a field of MIME's in a header.
 func saysWhatItIs(lines []byte) bool {
-	return slices.ContainsFunc(fields(lines), func(f field) bool { return strings.HasPrefix(f.name, "Content-") })
+	return slices.ContainsFunc(fields(lines), func(f field) bool {
+		return strings.HasPrefix(f.name, "Content-")
+	})
 }
 
 var errSigned = errors.New("a signed part (S/MIME) cannot be read")
@@ -51,15 +53,13 @@ const maxDepth = 16
 
 // The tags that are needed.
 const (
-	berOctets   = 0x04
 	berOID      = 0x06
 	berSequence = 0x30
-	berContent  = 0xa0
 	berOctetsIn = 0x24 // in pieces
 )
 
-// signedContent gives what is signed in a message; nil if it is encrypted, or only certificates. Some
-// messages are in base64 once more.
+// signedContent gives what is signed in a message; nil if it is encrypted, or only certificates.
+// Some messages are in base64 once more.
 func signedContent(message []byte) ([]byte, error) {
 	if decoded, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(message))); err == nil {
 		message = decoded

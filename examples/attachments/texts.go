@@ -26,9 +26,8 @@ func (p *part) isText() bool {
 
 // isBinHex reports whether a part is in an encoding that has the file's name in it.
 func (p *part) isBinHex() bool {
-	return p.says("application/mac-binhex") || slices.ContainsFunc(p.encodings, func(encoding string) bool {
-		return strings.Contains(encoding, "binhex")
-	})
+	return p.says("application/mac-binhex") ||
+		slices.ContainsFunc(p.encodings, func(e string) bool { return strings.Contains(e, "binhex") })
 }
 
 // text looks for files in a text.

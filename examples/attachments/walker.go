@@ -16,8 +16,8 @@ type limits struct {
 	unpacked int // bytes
 }
 
-// What no mail program writes: in a part, the header, the fields of one name and boundaries that are
-// tried; in a mail, all that files can be called.
+// What no mail program writes: in a part, the header, the fields of one name and boundaries that
+// are tried; in a mail, all that files can be called.
 const (
 	maxHeader     = 256 << 10
 	maxFields     = 8 << 10
@@ -26,11 +26,11 @@ const (
 )
 
 // walker goes through the parts of a mail, each before those in it. Libraries for MIME hold a whole
-// mail decoded in memory, however many parts it has and however deep they are. Here parts are slices
-// of the mail, and nothing of a file is read but for the line that ends it.
+// mail decoded in memory, however many parts it has and however deep they are. Here parts are
+// slices of the mail, and nothing of a file is read but for the line that ends it.
 //
-// Where a mail can be read in two ways, a part has the names and types of both. Where that would not
-// do, since it is not sure where a part begins or ends, there is a fault.
+// Where a mail can be read in two ways, a part has the names and types of both. Where that would
+// not do, since it is not sure where a part begins or ends, there is a fault.
 type walker struct {
 	limits limits
 	visit  func(p *part) (goOn bool)
@@ -154,8 +154,8 @@ func (w *walker) alsoDecoded(p *part, body []byte) [][]byte {
 	return bodies
 }
 
-// segment goes through what boundaries part. Where it is not sure that they do, what is wrong with it
-// does not count.
+// segment goes through what boundaries part. Where it is not sure that they do, what is wrong with
+// it does not count.
 func (w *walker) segment(p *part, s segment, depth int) bool {
 	fault := w.fault
 	header, body := w.split(s.text)
@@ -248,8 +248,8 @@ func (p *part) name() string {
 
 // says reports whether a type of the part begins so.
 func (p *part) says(prefixes ...string) bool {
-	return slices.ContainsFunc(p.types, func(t string) bool {
-		return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(t, prefix) })
+	return slices.ContainsFunc(prefixes, func(prefix string) bool {
+		return slices.ContainsFunc(p.types, func(t string) bool { return strings.HasPrefix(t, prefix) })
 	})
 }
 
@@ -336,8 +336,8 @@ type segment struct {
 }
 
 // segments gives what is between the lines that a boundary makes (RFC 2046, 5.1.1), also behind one
-// that says it is the last. There are programs for which a line does that only begins so: as that of
-// parts in this one may, whose boundary is longer.
+// that says it is the last. There are programs for which a line does that only begins so: as that
+// of parts in this one may, whose boundary is longer.
 func (w *walker) segments(body []byte, boundary string) iter.Seq[segment] {
 	return func(yield func(segment) bool) {
 		delimiter := []byte("--" + boundary)
