@@ -41,6 +41,9 @@ func parseAddress(text string) (address, error) {
 	switch strings.ToLower(kind) {
 	case "", "unix", "local":
 		addr.network, addr.path = "unix", rest
+		if strings.HasPrefix(rest, "@") { // a file's name to libmilter, and to Go's system calls none
+			addr.path = "./" + rest
+		}
 		return addr, addr.checkPath()
 	case "inet":
 		addr.network = "tcp4"

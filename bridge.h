@@ -4,6 +4,7 @@
 
 #include <stdbool.h> /* before mfapi.h, which otherwise makes bool an int: an error in C23 */
 #include <stddef.h>
+#include <sys/types.h>
 #if !__has_include(<libmilter/mfapi.h>)
 #line 1 "libmilter/mfapi.h"
 #error libmilter is missing. Debian, Ubuntu: libmilter-dev; Fedora: sendmail-milter-devel; Alpine: libmilter-dev; FreeBSD: mail/libmilter
@@ -36,6 +37,9 @@ int milter_register(char *name, unsigned long actions, unsigned int callbacks);
 int milter_setmlreply(SMFICTX *ctx, const char *rcode, const char *xcode, char *lines, int count);
 void milter_setdbg(int level);
 bool milter_on_main_thread(void);
+
+/* listen.c: bind with these permissions, whatever the umask. Returns an errno, 0 for success. */
+int milter_bind(int fd, const char *path, mode_t mode);
 
 /* Who calls Go: on which of libmilter's threads, and for which connection and session. */
 struct milter_caller {

@@ -7,7 +7,10 @@ package milter
 #cgo freebsd CFLAGS: -I/usr/local/include
 #cgo freebsd LDFLAGS: -L/usr/local/lib
 #cgo LDFLAGS: -lmilter -lpthread
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "bridge.h"
 
 #cgo nocallback smfi_getsymval
@@ -44,6 +47,8 @@ import "C"
 
 import (
 	"errors"
+	"io/fs"
+	"syscall"
 	"unsafe"
 )
 
@@ -243,8 +248,8 @@ func smfiSetconn(addr string) error {
 	return smfiError(ret, errno)
 }
 
-func smfiOpensocket(remove bool) error {
-	ret, errno := C.smfi_opensocket(C.bool(remove))
+func smfiOpensocket() error {
+	ret, errno := C.smfi_opensocket(false)
 	return smfiError(ret, errno)
 }
 
@@ -267,5 +272,22 @@ func smfiMain() error {
 }
 
 func smfiStop() { C.smfi_stop() }
+
+// bindUnix binds the socket to the path with these permissions, whatever the umask.
+func bindUnix(fd int, path string, mode fs.FileMode) error {
+	var b cText
+	if errno := C.milter_bind(C.int(fd), b.one(path), C.mode_t(mode)); errno != 0 {
+		return syscall.Errno(errno)
+	}
+	return nil
+}
+
+// replaceDescriptor makes the descriptor to another one of what from is, closed on exec.
+func replaceDescriptor(from, to int) error {
+	if ret, errno := C.dup3(C.int(from), C.int(to), C.O_CLOEXEC); ret < 0 {
+		return errno
+	}
+	return nil
+}
 
 func onMainThread() bool { return bool(C.milter_on_main_thread()) }

@@ -252,16 +252,13 @@ func (srv *Server) start() error {
 	if err := smfiRegister(name, srv.Actions, srv.registered()); err != nil {
 		return &Error{"smfi_register", err}
 	}
-	if err := smfiSetbacklog(cmp.Or(srv.Backlog, defaultBacklog)); err != nil {
+	backlog := cmp.Or(srv.Backlog, defaultBacklog)
+	if err := smfiSetbacklog(backlog); err != nil {
 		return &Error{"smfi_setbacklog", err}
 	}
 	smfiSetdbg(srv.Debug)
-	if srv.socket, err = openSocket(addr, srv.RemoveSocket, srv.SocketMode); err != nil {
-		return &Error{"smfi_opensocket", err}
-	}
-	if err := srv.socket.settle(srv.SocketMode); err != nil {
-		stopProcess() // the socket is open, and only smfi_stop closes it
-		smfiStop()
+	srv.socket, err = openSocket(addr, srv.RemoveSocket, srv.SocketMode, backlog)
+	if err != nil {
 		return &Error{"smfi_opensocket", err}
 	}
 	if srv.Timeout > 0 {
@@ -404,8 +401,8 @@ func (srv *Server) close() bool {
 
 // refuse lets no new connections in. What has connected to a unix socket before it was removed is served.
 func (srv *Server) refuse() {
-	if srv.socket != nil && srv.socket.addr.network == "unix" {
-		srv.socket.unlink()
+	if srv.socket != nil && srv.socket.unix != nil {
+		srv.socket.unix.unlink()
 		return
 	}
 	srv.filter.phase.CompareAndSwap(phaseServing, phaseRefusing)
@@ -420,7 +417,7 @@ func (srv *Server) stop() {
 		}
 		stopProcess()
 		srv.cutOff = srv.filter.stop()
-		srv.socket.sparing(srv.stopLibmilter)
+		srv.stopLibmilter()
 		srv.socket.close()
 	})
 }
