@@ -245,10 +245,10 @@ func (srv *Server) start() error {
 	if err != nil {
 		return &Error{"smfi_setconn", err}
 	}
-	name := srv.Name
-	if name == "" {
-		name = "node-bindings"
+	if err := makePoller(); err != nil {
+		return &Error{"smfi_opensocket", err}
 	}
+	name := cmp.Or(srv.Name, "node-bindings")
 	if err := smfiRegister(name, srv.Actions, srv.registered()); err != nil {
 		return &Error{"smfi_register", err}
 	}

@@ -9,8 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,46 +19,6 @@ import (
 
 	milter "github.com/libmilter/go-libmilter"
 )
-
-// octal reads numbers that a test has written with octals.
-func octal(t testing.TB, text string) (n uint64) {
-	t.Helper()
-	n, err := strconv.ParseUint(text, 8, 32)
-	require.NoError(t, err)
-	return n
-}
-
-// moded has a socket's mode and a umask: "660 22".
-var moded = register("moded", func(e *child) *milter.Server {
-	var mode, umask int
-	fmt.Sscanf(e.arg, "%o %o", &mode, &umask)
-	syscall.Umask(umask)
-	return &milter.Server{Callbacks: recorder(e), SocketMode: fs.FileMode(mode)}
-})
-
-// SocketMode is exact, and the umask rules only without it; that is the process's own and stays.
-func TestSocketMode(t *testing.T) {
-	t.Parallel()
-	for arg, want := range map[string]string{
-		"0 22": "755", "0 77": "700", "0 0": "777",
-		"660 22": "660", "660 77": "660", "660 0": "660", "666 22": "666", "666 777": "666", "777 27": "777",
-		"600 0": "600", "200 0": "200", "1 777": "1",
-	} {
-		t.Run(arg, func(t *testing.T) {
-			t.Parallel()
-			p := start(t, moded, withArg(arg))
-			info, err := os.Lstat(strings.TrimPrefix(p.Addr, "unix:"))
-			require.NoError(t, err)
-			assert.Equal(t, fs.FileMode(octal(t, want)), info.Mode().Perm())
-			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-			require.NoError(t, err)
-			umask := regexp.MustCompile(`(?m)^Umask:\s*(\d+)$`).FindSubmatch(status)
-			require.NotNil(t, umask)
-			assert.Equal(t, octal(t, strings.Fields(arg)[1]), octal(t, string(umask[1])))
-			p.stop()
-		})
-	}
-}
 
 // creating creates files while servers bind, and reports the permissions of those that the umask is not to blame for.
 var creating = register("creating", func(e *child) *milter.Server {
@@ -109,7 +67,7 @@ func TestSocketModeFollowsNoLink(t *testing.T) {
 	for range 30 {
 		victim := filepath.Join(tempDir(t), "victim")
 		require.NoError(t, os.WriteFile(victim, nil, 0o600))
-		p := spawn(t, moded, withArg("666 22"))
+		p := spawn(t, fielded, withFields(t, fields{SocketMode: 0o666, Umask: -1}))
 		path := strings.TrimPrefix(p.Addr, "unix:")
 		require.NoError(t, os.Symlink(victim, path+"2"))
 		for {
@@ -127,6 +85,25 @@ func TestSocketModeFollowsNoLink(t *testing.T) {
 		require.NoError(t, err, "the link is another's")
 		require.Equal(t, victim, link)
 	}
+}
+
+// Where the folder's default ACL allows less than SocketMode, the server says so instead of listening in vain.
+func TestSocketModeAgainstACL(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	acl := []byte{2, 0, 0, 0} // the version
+	for _, entry := range [][2]byte{{1, 7}, {4, 5}, {0x20, 5}} { // owner, group, others
+		acl = append(acl, entry[0], 0, entry[1], 0, 0xff, 0xff, 0xff, 0xff)
+	}
+	err := syscall.Setxattr(dir, "system.posix_acl_default", acl, 0)
+	if err == syscall.EOPNOTSUPP {
+		t.Skip("the file system has no ACLs")
+	}
+	require.NoError(t, err)
+	srv := &milter.Server{Addr: "unix:" + dir + "/s", SocketMode: 0o660}
+	assert.EqualError(t, startFails(t, srv), "milter: smfi_opensocket: bind "+srv.Addr+
+		": the permissions are -rw-r-----, not SocketMode's -rw-rw----: has the folder a default ACL?")
+	assert.Len(t, listing(t, dir), 1)
 }
 
 // released starts when the pipe that it inherits is closed, and reports an error.
