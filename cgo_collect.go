@@ -46,6 +46,21 @@ func (srv *Server) rules() crules {
 	return rules
 }
 
+// checkTempDir finds out now whether bodies can be kept in files, if there will be any.
+func (srv *Server) checkTempDir() error {
+	most := cmp.Or(srv.MaxBody, defaultMaxBody)
+	if srv.Callbacks.Message == nil || most <= C.MILTER_BODY_IN_MEMORY {
+		return nil
+	}
+	dir := cmp.Or(srv.TempDir, os.TempDir())
+	var b cText
+	if errno := C.milter_collect_try(b.one(dir)); errno != 0 {
+		return fmt.Errorf("TempDir %q cannot take a file: %w: bodies over 256 KiB are kept there, name another folder or set MaxBody to less",
+			dir, syscall.Errno(errno))
+	}
+	return nil
+}
+
 // mail is what was collected, copied out of C, but for a body that is in a file.
 type mail struct {
 	texts         string // see collect.h

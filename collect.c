@@ -206,6 +206,16 @@ static int open_unnamed(const char *dir)
 	return file;
 }
 
+int milter_collect_try(const char *dir)
+{
+	int file = open_unnamed(dir);
+	int error = file < 0 || !write_all(file, "", 1) ? errno : 0;
+
+	if (file >= 0)
+		close(file);
+	return error;
+}
+
 /* spill moves the body from memory to a file. */
 static void spill(struct milter_session *s)
 {

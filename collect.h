@@ -80,6 +80,8 @@ struct milter_session {
 /* The most of a body that stays in memory. */
 enum { MILTER_BODY_IN_MEMORY = 256 * 1024 };
 
+/* Whether a body can be kept in a file in dir: 0, or the errno that says why not. */
+int milter_collect_try(const char *dir);
 void milter_collect_connect(struct milter_session *s, const char *host, const struct sockaddr *addr);
 void milter_collect_helo(struct milter_session *s, const char *identity);
 void milter_collect_from(struct milter_session *s, char *const *argv);

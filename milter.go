@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -81,7 +82,8 @@ type Server struct {
 	MaxBody int64
 
 	// TempDir is where bodies over 256 KiB are kept for Message, in files that have no name: no C function. "" is
-	// os.TempDir's. A folder in memory (tmpfs) holds them in memory.
+	// os.TempDir's. A folder in memory (tmpfs) holds them in memory. ListenAndServe fails with the system's error if a
+	// file cannot be made and written there, unless MaxBody is at most 256 KiB.
 	TempDir string
 
 	// Limits bound what is collected for Message: no C function.
@@ -181,6 +183,8 @@ func (srv *Server) check() error {
 		return wrong("MaxBody %d", srv.MaxBody)
 	case srv.Limits.wrong() != "":
 		return wrong("Limits.%s is below 0", srv.Limits.wrong())
+	case strings.Contains(srv.TempDir, "\x00"):
+		return wrong("TempDir %q", srv.TempDir)
 	}
 	if srv.Debug > 0 {
 		var stat syscall.Stat_t
@@ -195,6 +199,9 @@ func (srv *Server) check() error {
 		if stage < SMFIM_CONNECT || stage > SMFIM_EOH {
 			return &Error{"smfi_setsymlist", fmt.Errorf("%w: there is no %v", ErrArgument, stage)}
 		}
+	}
+	if err := srv.checkTempDir(); err != nil {
+		return &Error{"smfi_register", err}
 	}
 	return nil
 }

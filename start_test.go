@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -720,6 +721,7 @@ func TestStartWrongFields(t *testing.T) {
 		"Debug too high":        {&milter.Server{Debug: 7}, "smfi_register", "Debug 7 is not 0 to 6"},
 		"SocketMode not of permissions": {&milter.Server{SocketMode: fs.ModeSetuid | 0o660}, "smfi_register",
 			"SocketMode urw-rw---- has more than permissions"},
+		"TempDir with NUL":           {&milter.Server{TempDir: "a\x00b"}, "smfi_register", `TempDir "a\x00b"`},
 		"Macros of a negative stage": {setsymlist(-1, "i"), "smfi_setsymlist", "there is no Stage(-1)"},
 		"Macros of no stage":         {setsymlist(7, "i"), "smfi_setsymlist", "there is no Stage(7)"},
 		"Macros without name":        {setsymlist(milter.SMFIM_EOM, "i", ""), "smfi_setsymlist", `macro name ""`},
@@ -736,6 +738,95 @@ func TestStartWrongFields(t *testing.T) {
 			assert.True(t, strings.HasPrefix(err.Error(), "milter: "+tc.op+": invalid argument: "), "%v", err)
 			assert.Contains(t, err.Error(), tc.text)
 			assert.NoFileExists(t, path)
+		})
+	}
+}
+
+func toMessage(*milter.Session, *milter.Message, *milter.Modifier) milter.Status {
+	return milter.SMFIS_CONTINUE
+}
+
+const keptThere = ": bodies over 256 KiB are kept there, name another folder or set MaxBody to less"
+
+// A folder that cannot take bodies is found out at the start, not at the first long one.
+func TestStartTempDir(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		prepare func(t *testing.T, path string)
+		text    string
+		is      error
+	}{
+		"none":     {func(*testing.T, string) {}, "no such file or directory", fs.ErrNotExist},
+		"file":     {func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, nil, 0o600)) }, "not a directory", syscall.ENOTDIR},
+		"no files": {func(t *testing.T, path string) { require.NoError(t, os.Symlink("/proc/self/fd", path)) }, "no such file or directory", fs.ErrNotExist},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := tempDir(t)
+			path := filepath.Join(dir, "bodies")
+			tc.prepare(t, path)
+			before := listing(t, dir)
+			srv := &milter.Server{Addr: "unix:" + dir + "/s", TempDir: path, Callbacks: milter.Callbacks{Message: toMessage}}
+			err := startFails(t, srv)
+			assert.EqualError(t, err, fmt.Sprintf("milter: smfi_register: TempDir %q cannot take a file: %s", path, tc.text)+keptThere)
+			isAll(t, err, tc.is)
+			assert.Equal(t, before, listing(t, dir))
+		})
+	}
+}
+
+// No file is made where no body comes to one.
+func TestStartTempDirNotUsed(t *testing.T) {
+	t.Parallel()
+	for name, srv := range map[string]*milter.Server{
+		"no Message": {Callbacks: milter.Callbacks{EOM: func(*milter.Session, *milter.Modifier) milter.Status { return milter.SMFIS_CONTINUE }}},
+		"NoBody":     {Callbacks: milter.Callbacks{Message: toMessage}, MaxBody: milter.NoBody},
+		"in memory":  {Callbacks: milter.Callbacks{Message: toMessage}, MaxBody: 256 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv.Addr, srv.TempDir = "inet:70000", "/nowhere"
+			isAll(t, startFails(t, srv), milter.ErrArgument) // the address
+			srv.MaxBody = max(srv.MaxBody, 256<<10+1)
+			if srv.Callbacks.Message != nil {
+				isAll(t, startFails(t, srv), fs.ErrNotExist)
+			}
+		})
+	}
+}
+
+// unwritable makes files, as far as it may, and cannot write to them.
+var unwritable = register("unwritable", func(e *child) *milter.Server {
+	if e.arg != "" {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{}); err != nil {
+			panic(err)
+		}
+	}
+	err := (&milter.Server{Addr: e.addr, Callbacks: milter.Callbacks{Message: toMessage}}).ListenAndServe()
+	e.emit(0, "failed", err, errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EFBIG))
+	return nil
+})
+
+// The folder is the system's unless the server has another, and a byte must find room there.
+func TestStartTempDirUnwritable(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		mode fs.FileMode
+		arg  string
+		want []string
+	}{
+		"read-only": {0o555, "", []string{"permission denied", "true", "false"}},
+		"no room":   {0o777, "no room", []string{"file too large", "false", "true"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := tempDir(t)
+			require.NoError(t, os.Chmod(dir, tc.mode))
+			p := spawn(t, unwritable, asNobody, withArg(tc.arg), func(p *process) { p.cmd.Env = append(p.cmd.Environ(), "TMPDIR="+dir) })
+			p.exits()
+			tc.want[0] = fmt.Sprintf("milter: smfi_register: TempDir %q cannot take a file: %s", dir, tc.want[0]) + keptThere
+			assert.Equal(t, tc.want, p.awaitName("failed").Args)
 		})
 	}
 }

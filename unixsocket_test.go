@@ -91,7 +91,7 @@ func TestSocketModeFollowsNoLink(t *testing.T) {
 func TestSocketModeAgainstACL(t *testing.T) {
 	t.Parallel()
 	dir := tempDir(t)
-	acl := []byte{2, 0, 0, 0} // the version
+	acl := []byte{2, 0, 0, 0}                                    // the version
 	for _, entry := range [][2]byte{{1, 7}, {4, 5}, {0x20, 5}} { // owner, group, others
 		acl = append(acl, entry[0], 0, entry[1], 0, 0xff, 0xff, 0xff, 0xff)
 	}

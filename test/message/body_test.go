@@ -194,24 +194,28 @@ func TestSegmentSkips(t *testing.T) {
 	assert.True(t, seen[0].Truncated)
 }
 
-// A folder that cannot take the body costs this mail, for now, and no other.
+// A folder that can no longer take the body costs this mail, for now, and no other.
 func TestNoFile(t *testing.T) {
 	t.Parallel()
-	for name, dir := range map[string]func(t *testing.T) string{
-		"no folder": func(t *testing.T) string { return t.TempDir() + "/none" },
-		"a file": func(t *testing.T) string {
-			path := t.TempDir() + "/file"
-			require.NoError(t, os.WriteFile(path, nil, 0o600))
-			return path
+	for name, spoil := range map[string]func(t *testing.T, dir string){
+		"no folder": func(t *testing.T, dir string) { require.NoError(t, os.Remove(dir)) },
+		"a file": func(t *testing.T, dir string) {
+			require.NoError(t, os.Remove(dir))
+			require.NoError(t, os.WriteFile(dir, nil, 0o600))
 		},
-		"no files": func(*testing.T) string { return "/proc/self/fd" },
+		"no files": func(t *testing.T, dir string) {
+			require.NoError(t, os.Remove(dir))
+			require.NoError(t, os.Symlink("/proc/self/fd", dir))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got mails
 			var log lines
-			path := dir(t)
-			f := miltertest.StartServer(t, &milter.Server{TempDir: path, Logger: log.logger(), Callbacks: milter.Callbacks{Message: got.add}})
+			dir := t.TempDir() + "/bodies"
+			require.NoError(t, os.Mkdir(dir, 0o700))
+			f := miltertest.StartServer(t, &milter.Server{TempDir: dir, Logger: log.logger(), Callbacks: milter.Callbacks{Message: got.add}})
+			spoil(t, dir)
 			c := f.Connect()
 			large := miltertest.Mail{Data: "Subject: large\n\n" + strings.Repeat("0123456789\n", 100_000)}
 			assert.Equal(t, milter.SMFIS_TEMPFAIL, c.Send(large).Verdict)
@@ -220,7 +224,7 @@ func TestNoFile(t *testing.T) {
 			require.Len(t, seen, 1)
 			assert.Equal(t, "x\r\n", seen[0].Body)
 			assert.Contains(t, log.String(), `msg="milter: mail not collected, answered SMFIS_TEMPFAIL"`)
-			assert.Contains(t, log.String(), "keeping the body in a file in "+path)
+			assert.Contains(t, log.String(), "keeping the body in a file in "+dir)
 			assert.Equal(t, 1, strings.Count(log.String(), "\n"))
 		})
 	}
