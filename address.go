@@ -3,12 +3,15 @@
 package milter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/libmilter/go-libmilter/internal/inet"
 )
 
 // address is a listening address as smfi_setconn takes it, taken apart.
@@ -25,7 +28,8 @@ type address struct {
 const maxUnixPath = len(syscall.RawSockaddrUnix{}.Path) - 2
 
 // parseAddress reads unix:/path, local:/path, /path, inet:port@host, inet6:port@host and fd:N, strictly where
-// libmilter would take a wrong address for another one: a port of 70000 for 4464, of "25x" for 25.
+// libmilter would take a wrong address for another one: a port of 70000 for 4464, of "25x" for 25, and 8890@localhost for
+// the path of a unix socket.
 func parseAddress(text string) (address, error) {
 	if text == "" {
 		return address{}, fmt.Errorf("%w: no address; write unix:/path, inet:port@host, inet6:port@host or fd:N", ErrArgument)
@@ -59,13 +63,17 @@ func parseAddress(text string) (address, error) {
 		addr.network, addr.fd = "fd", int(fd)
 		return addr, nil
 	}
-	return address{}, fmt.Errorf("%w: address %q: %q is none of unix, local, inet, inet6, fd", ErrArgument, text, kind)
+	return address{}, fmt.Errorf("%w: address %q: %q is none of unix, local, inet, inet6, fd; write %s", ErrArgument, text, kind,
+		cmp.Or(inet.Meant(text), "unix:path or inet:port@host"))
 }
 
 func (a *address) checkPath() error {
 	switch {
 	case a.path == "":
 		return fmt.Errorf("%w: address %q has no path", ErrArgument, a.text)
+	case inet.Meant(a.text) != "":
+		return fmt.Errorf("%w: address %q looks like a host or a port, not like a path; write %s, or unix:./%s for a unix socket",
+			ErrArgument, a.text, inet.Meant(a.text), a.path)
 	case len(a.path) > maxUnixPath:
 		return fmt.Errorf("%w: address %q: the path has %d bytes, over %d: %w", ErrArgument, a.text, len(a.path), maxUnixPath,
 			syscall.ENAMETOOLONG)
@@ -76,7 +84,8 @@ func (a *address) checkPath() error {
 func (a *address) parsePortHost(text string) (err error) {
 	port, host, hasHost := strings.Cut(text, "@")
 	if a.port, err = parsePort(port); err != nil {
-		return fmt.Errorf("%w: address %q: %q is not a port of 1 to 65535, nor a service's name; write port@host", ErrArgument, a.text, port)
+		return fmt.Errorf("%w: address %q: %q is not a port of 1 to 65535, nor a service's name; write %s", ErrArgument, a.text, port,
+			cmp.Or(inet.Meant(a.text), "inet:port@host"))
 	}
 	inner, closed := strings.CutSuffix(strings.TrimPrefix(host, "["), "]")
 	bracketed := closed && host[0] == '['
@@ -89,7 +98,8 @@ func (a *address) parsePortHost(text string) (err error) {
 	case hasHost && host == "":
 		return fmt.Errorf("%w: address %q has an @ and no host behind it", ErrArgument, a.text)
 	case bracketed && !isIP, strings.ContainsAny(host, "[]"), isIP && isIPv4 != (a.network == "tcp4"):
-		return fmt.Errorf("%w: address %q: %q is not an address of its family", ErrArgument, a.text, host)
+		return fmt.Errorf("%w: address %q: %q is not an address of its family; write %s", ErrArgument, a.text, host,
+			cmp.Or(inet.Meant(a.text), "inet:port@IPv4 or inet6:port@[IPv6]"))
 	}
 	a.host = host
 	return nil

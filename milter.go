@@ -26,7 +26,8 @@ type Server struct {
 	// Addr is smfi_setconn's argument: where the MTA finds the filter.
 	//
 	//	unix:/run/filter.sock, local:/run/filter.sock   a unix socket, of at most 106 bytes of path on Linux;
-	//	                                                a path alone means the same
+	//	                                                a path alone means the same, but what looks like a
+	//	                                                host or a port needs a slash: unix:./8890
 	//	inet:8890@127.0.0.1, inet:8890                  a TCP port, on one IPv4 address (or host name) or on all
 	//	inet6:8890@[::1]                                the same with IPv6
 	//	fd:3                                            a listening socket that was inherited, where libmilter has it
@@ -66,14 +67,17 @@ type Server struct {
 	// 0 is libmilter's own, 65,535, which is what MTAs send of a body at a time; less than 12 leaves no room to negotiate.
 	MaxDataSize int
 
-	// Debug is smfi_setdbg: 0, nothing, to 6. libmilter writes to standard output, which must be open then.
+	// Debug is smfi_setdbg: 0, nothing, to 6. libmilter writes to standard output, which must be open then. What it calls a
+	// unix socket is not Addr: it is given one that listens already.
 	Debug int
 
-	// RemoveSocket is smfi_opensocket's argument: remove a unix socket that is at Addr and that nobody answers on.
+	// RemoveSocket is smfi_opensocket's argument: remove a unix socket that is at Addr and that nobody answers on. Of
+	// servers that start on it at once one runs, and the others get ErrInUse, if each may lock its folder (flock, which
+	// needs the right to read it).
 	RemoveSocket bool
 
-	// SocketMode are the permissions of the unix socket, 0o660 for instance. 0 leaves them to the umask. An MTA needs to
-	// be allowed to write to the socket.
+	// SocketMode are the permissions of the unix socket, 0o660 for instance, from its first moment. 0 leaves them to the
+	// umask. An MTA needs to be allowed to write to the socket.
 	SocketMode fs.FileMode
 
 	// MaxBody is how many bytes of a body Message is given: no C function. 0 is 100 MiB. An MTA that has SMFIP_SKIP stops

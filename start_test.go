@@ -408,7 +408,7 @@ func TestStartUnknownHost(t *testing.T) {
 func TestStartMalformed(t *testing.T) {
 	t.Parallel()
 	noPort := func(port string) string {
-		return fmt.Sprintf("%q is not a port of 1 to 65535, nor a service's name", port)
+		return fmt.Sprintf("%q is not a port of 1 to 65535, nor a service's name; write ", port)
 	}
 	for addr, text := range map[string]string{
 		"":                                    "no address; write unix:/path, inet:port@host, inet6:port@host or fd:N",
@@ -428,19 +428,31 @@ func TestStartMalformed(t *testing.T) {
 		"inet:nosuchservice@::1":              noPort("nosuchservice"),
 		"inet:3com-tsmux@127.0.0.1":           noPort("3com-tsmux"), // libmilter would take port 3
 		"inet:99999999999999999999@127.0.0.1": noPort("99999999999999999999"),
-		"inet:127.0.0.1:8890":                 noPort("127.0.0.1:8890"),
+		"inet:127.0.0.1:8890":                 noPort("127.0.0.1:8890") + "inet:8890@127.0.0.1",
+		"inet6:[::1]:8890":                    noPort("[::1]:8890") + "inet6:8890@[::1]",
 		"inet:8890@":                          "has an @ and no host behind it",
 		"inet6:8890@":                         "has an @ and no host behind it",
 		"inet:8890@[]":                        "has an @ and no host behind it",
-		"inet:8890@::1":                       `"::1" is not an address of its family`,
+		"inet:8890@::1":                       `"::1" is not an address of its family; write inet6:8890@[::1]`,
 		"inet:8890@[::1]":                     `"::1" is not an address of its family`,
 		"inet6:8890@127.0.0.1":                `"127.0.0.1" is not an address of its family`,
 		"inet6:8890@[127.0.0.1]":              `"127.0.0.1" is not an address of its family`,
 		"inet:8890@[localhost]":               `"localhost" is not an address of its family`,
 		"inet:8890@[127.0.0.1]x":              `"[127.0.0.1]x" is not an address of its family`,
 		"inet:8890@[127.0.0.1":                `"[127.0.0.1" is not an address of its family`,
-		"tcp:8890":                            `"tcp" is none of unix, local, inet, inet6, fd`,
-		"unixx:/run/s":                        `"unixx" is none of unix, local, inet, inet6, fd`,
+		":8890":                               "looks like a host or a port, not like a path; write inet:8890, or unix:./8890 for a unix socket",
+		"8890":                                "; write inet:8890, or unix:./8890 for",
+		"unix:8890":                           "; write inet:8890, or unix:./8890 for",
+		"local:localhost:8890":                "; write inet:8890@localhost, or unix:./localhost:8890 for",
+		"8890@127.0.0.1":                      "; write inet:8890@127.0.0.1, or unix:./8890@127.0.0.1 for",
+		"127.0.0.1":                           "; write inet:port@127.0.0.1, or unix:./127.0.0.1 for",
+		"localhost":                           "; write inet:port@localhost, or unix:./localhost for",
+		"localhost:8890":                      `"localhost" is none of unix, local, inet, inet6, fd; write inet:8890@localhost`,
+		"127.0.0.1:8890":                      "; write inet:8890@127.0.0.1",
+		"[::1]:8890":                          "; write inet6:8890@[::1]",
+		"tcp:8890":                            `"tcp" is none of unix, local, inet, inet6, fd; write inet:8890`,
+		"tcp://127.0.0.1:8890":                "; write inet:8890@127.0.0.1",
+		"unixx:/run/s":                        `"unixx" is none of unix, local, inet, inet6, fd; write unix:path or inet:port@host`,
 		"/run/a:b":                            `"/run/a" is none of unix, local, inet, inet6, fd`,
 		"unix:/run/\x00s":                     `address has '\x00' at byte 10`,
 		"inet:8890\x00@127.0.0.1":             `address has '\x00' at byte 9`,
@@ -827,6 +839,22 @@ func TestStartTempDirUnwritable(t *testing.T) {
 			p.exits()
 			tc.want[0] = fmt.Sprintf("milter: smfi_register: TempDir %q cannot take a file: %s", dir, tc.want[0]) + keptThere
 			assert.Equal(t, tc.want, p.awaitName("failed").Args)
+		})
+	}
+}
+
+// What has no look of a host or a port is a path, and so is all with a slash.
+func TestStartRelativePath(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{"filter.sock", "unix:filter.sock", ":filter.sock", "example.com", "./8890", "unix:./localhost:8890"} {
+		t.Run(addr, func(t *testing.T) {
+			t.Parallel()
+			dir := tempDir(t)
+			p := spawn(t, recording, withAddr(addr), func(p *process) { p.cmd.Dir = dir })
+			p.Addr = "unix:" + filepath.Join(dir, addr[strings.Index(addr, ":")+1:])
+			p.dialled().Quit()
+			p.stop()
+			assert.Empty(t, listing(t, dir)[1:])
 		})
 	}
 }

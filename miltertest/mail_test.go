@@ -66,6 +66,8 @@ func TestParseAddress(t *testing.T) {
 		"unix:/run/filter.sock":    {"unix", "/run/filter.sock"},
 		"local:/run/filter.sock":   {"unix", "/run/filter.sock"},
 		"unix:filter.sock":         {"unix", "filter.sock"},
+		"unix:@filter":             {"unix", "./@filter"},
+		"unix:./8890":              {"unix", "./8890"},
 		"/run/a:b@c":               {"unix", "/run/a:b@c"},
 		"inet:8891@mx.example.org": {"tcp4", "mx.example.org:8891"},
 		"inet:8891@192.0.2.1":      {"tcp4", "192.0.2.1:8891"},
@@ -77,5 +79,22 @@ func TestParseAddress(t *testing.T) {
 		network, address, err := ParseAddress(in)
 		require.NoError(t, err)
 		assert.Equal(t, want, [2]string{network, address})
+	}
+}
+
+func TestParseAddressMistaken(t *testing.T) {
+	t.Parallel()
+	const want = "want unix:/path, local:/path, /path, inet:port@host or inet6:port@host"
+	for in, text := range map[string]string{
+		"": want, "unix:": want, "filter.sock": want, "example.com": want, "http:x": want,
+		":8890": "write inet:8890", "8890": "write inet:8890", "unix:8890": "write inet:8890", "tcp:8890": "write inet:8890",
+		"localhost:8890": "write inet:8890@localhost", "inet:localhost:8890": "write inet:8890@localhost",
+		"127.0.0.1:8890": "write inet:8890@127.0.0.1", "8890@127.0.0.1": "write inet:8890@127.0.0.1",
+		"[::1]:8890": "write inet6:8890@[::1]", "inet6:[::1]:8890": "write inet6:8890@[::1]", "127.0.0.1": "write inet:port@127.0.0.1",
+		"inet:8890@": "write inet:8890", "inet:25x": `bad port "25x", want port@host`,
+	} {
+		network, address, err := ParseAddress(in)
+		assert.EqualError(t, err, text, in)
+		assert.Empty(t, network+address)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/internal/inet"
 )
 
 // MTA is the program at the other end of the filter's connection: what it offers, what it says by itself, and how long it
@@ -153,22 +154,30 @@ func orElse(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// ParseAddress reads a filter's address as Dial takes it, and gives what net.Dial takes.
+// ParseAddress reads a filter's address as Dial takes it, and gives what net.Dial takes. The error for host:port and the
+// like has the right spelling.
 func ParseAddress(s string) (network, address string, err error) {
 	if strings.HasPrefix(s, "/") {
 		return "unix", s, nil
 	}
-	kind, rest, _ := strings.Cut(s, ":")
-	switch {
+	meant := inet.Meant(s)
+	err = errors.New("want unix:/path, local:/path, /path, inet:port@host or inet6:port@host")
+	switch kind, rest, _ := strings.Cut(s, ":"); {
 	case rest == "":
-	case kind == "unix", kind == "local":
+	case (kind == "unix" || kind == "local") && meant == "":
+		if strings.HasPrefix(rest, "@") { // a file's name to libmilter, and to package net none
+			rest = "./" + rest
+		}
 		return "unix", rest, nil
 	case kind == "inet":
-		return parseInet("tcp4", rest, "127.0.0.1")
+		network, address, err = parseInet("tcp4", rest, "127.0.0.1")
 	case kind == "inet6":
-		return parseInet("tcp6", rest, "::1")
+		network, address, err = parseInet("tcp6", rest, "::1")
 	}
-	return "", "", errors.New("want unix:/path, local:/path, /path, inet:port@host or inet6:port@host")
+	if err != nil && meant != "" && meant != s {
+		err = fmt.Errorf("write %s", meant)
+	}
+	return network, address, err
 }
 
 // parseInet reads port@host, where the host may stand in brackets.

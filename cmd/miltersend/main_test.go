@@ -15,7 +15,9 @@ import (
 func TestUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"", "-addr is required"},
-		{"-addr tcp:1@h", "want unix:/path"},
+		{"-addr filter.sock", "want unix:/path"},
+		{"-addr tcp:1@h", "write inet:1@h"},
+		{"-addr localhost:8890", "write inet:8890@localhost"},
 		{"-addr /f a.eml b.eml", "one mail at a time, not 2"},
 		{"-addr /f -timeout 0", "must be above zero"},
 		{"-addr /f -limit -1s", "must be above zero"},
