@@ -67,8 +67,8 @@ type Server struct {
 	// 0 is libmilter's own, 65,535, which is what MTAs send of a body at a time; less than 12 leaves no room to negotiate.
 	MaxDataSize int
 
-	// Debug is smfi_setdbg: 0, nothing, to 6. libmilter writes to standard output, which must be open then. What it calls a
-	// unix socket is not Addr: it is given one that listens already.
+	// Debug is smfi_setdbg: 0, nothing, to 6. libmilter writes to standard output, which must be open then. The unix socket
+	// that syslog sees it open is not Addr's: it is given that one when it listens already.
 	Debug int
 
 	// RemoveSocket is smfi_opensocket's argument: remove a unix socket that is at Addr and that nobody answers on. Of

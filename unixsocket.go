@@ -37,7 +37,7 @@ func openUnix(addr address, remove bool, mode fs.FileMode, backlog int) (*socket
 	u := &unixSocket{addr: addr}
 	u.unlink = sync.OnceFunc(u.remove)
 	if err = u.listen(fd, remove, mode, backlog); err == nil {
-		err = lend(fd, filepath.Dir(addr.path))
+		err = lend(fd, addr)
 	}
 	if err != nil {
 		u.close()
@@ -179,42 +179,43 @@ func clearPath(addr address, remove bool) error {
 }
 
 // lend gives libmilter the socket to serve. libmilter takes no descriptors (Debian's addition apart), so it opens a
-// placeholder in a folder that nobody else may enter, and the placeholder's descriptor is made one of the socket's. folder
-// is one where a socket can be made, if there is none among the system's temporary files.
-func lend(fd int, folder string) error {
+// placeholder in a folder that nobody else may enter, and the placeholder's descriptor becomes one of the socket's.
+func lend(fd int, addr address) error {
 	err := lendBy(fd, os.TempDir(), "milter-")
 	if err == nil {
 		return nil
 	}
-	if lendBy(fd, folder, ".milter-") == nil {
+	beside := lendBy(fd, filepath.Dir(addr.path), ".milter-") // where a socket could be made
+	if beside == nil {
 		return nil
 	}
-	return fmt.Errorf("libmilter is given the socket by way of a folder for temporary files, see os.TempDir: %w", err)
+	return fmt.Errorf("bind %s: libmilter is handed the socket by way of a temporary folder, "+
+		"which can be neither in os.TempDir's (%w) nor beside the socket (%w)", addr.text, err, beside)
 }
 
-// lendBy is lend with a placeholder in parent.
+// lendBy is lend with a placeholder in a folder in parent.
 func lendBy(fd int, parent, prefix string) error {
 	dir, err := os.MkdirTemp(parent, prefix)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(dir)
-	addr := address{network: "unix", path: filepath.Join(dir, "s")}
-	addr.text = "unix:" + addr.path
-	if err := addr.checkPath(); err != nil {
-		return err
+	path := filepath.Join(dir, "s")
+	if len(path) > maxUnixPath {
+		return &fs.PathError{Op: "bind", Path: path, Err: syscall.ENAMETOOLONG}
 	}
-	if err := smfiSetconn(addr.text); err != nil {
+	placeholder := address{text: "unix:" + path, network: "unix", path: path}
+	if err := smfiSetconn(placeholder.text); err != nil {
 		return err
 	}
 	syscall.ForkLock.RLock() // libmilter makes its socket close-on-exec a moment after it has made it
 	err = smfiOpensocket()
 	syscall.ForkLock.RUnlock()
-	_ = os.Remove(addr.path)
+	_ = os.Remove(path)
 	if err != nil {
-		return addr.whyNotOpened()
+		return placeholder.whyNotOpened()
 	}
-	to, err := boundTo(addr.path)
+	to, err := boundTo(path)
 	if err == nil {
 		err = replaceDescriptor(fd, to)
 	}

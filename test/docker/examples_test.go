@@ -95,6 +95,14 @@ func beforeRecipient(t *testing.T, conn *miltertest.Conn) (finish func()) {
 	return func() { require.Equal(t, 451, conn.RcptTo("<b@example.com>").Code) }
 }
 
+// TestWithoutTmpfs has a filter that keeps long bodies in files, and nowhere to.
+func TestWithoutTmpfs(t *testing.T) {
+	image := build(t, "attachments", root, "--build-arg", "EXAMPLE=attachments")
+	out, err := try(nil, "docker", "run", "--rm", "--read-only", "--cap-drop", "ALL", image)
+	require.Error(t, err)
+	require.Contains(t, out, `TempDir "/tmp" cannot take a file: read-only file system`)
+}
+
 // TestStopInTime has a session that does not end: the program gives it up before docker stop kills it.
 func TestStopInTime(t *testing.T) {
 	c := start(t, build(t, "log", root, "--build-arg", "EXAMPLE=log"))
