@@ -166,6 +166,32 @@ func TestStartTogether(t *testing.T) {
 	}
 }
 
+// A folder that cannot be locked keeps no filter from starting, nor from removing its socket.
+func TestStartUnlockable(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(t *testing.T, dir string){
+		"locked": func(t *testing.T, dir string) {
+			folder, err := os.Open(dir)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = folder.Close() })
+			require.NoError(t, syscall.Flock(int(folder.Fd()), syscall.LOCK_EX))
+		},
+		"not readable": func(t *testing.T, dir string) { require.NoError(t, os.Chmod(dir, 0o333)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := tempDir(t)
+			spoil(t, dir)
+			p := start(t, removing, asNobody, withAddr("unix:"+dir+"/s"), withArg("remove"))
+			w := p.session()
+			w.open()
+			w.Quit()
+			p.stop()
+			assert.NoFileExists(t, dir+"/s")
+		})
+	}
+}
+
 // watch gives what happens in a folder until the test asks: the names, and what was done to them.
 func watch(t testing.TB, dir string) (happened func() []string) {
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
