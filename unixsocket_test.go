@@ -70,12 +70,14 @@ func TestSocketModeFollowsNoLink(t *testing.T) {
 		p := spawn(t, fielded, withFields(t, fields{SocketMode: 0o666, Umask: -1}))
 		path := strings.TrimPrefix(p.Addr, "unix:")
 		require.NoError(t, os.Symlink(victim, path+"2"))
-		for {
-			if syscall.Access(path, 0) == nil {
-				require.NoError(t, syscall.Rename(path+"2", path))
-				break
+		for syscall.Access(path, 0) != nil {
+			select {
+			case <-p.gone:
+				require.Fail(t, "there was no socket")
+			default:
 			}
 		}
+		require.NoError(t, syscall.Rename(path+"2", path))
 		p.tell()
 		p.awaitExit() // it may have seen the link, which is an error
 		info, err := os.Stat(victim)
