@@ -86,12 +86,24 @@ func TestParseAddressMistaken(t *testing.T) {
 	t.Parallel()
 	const want = "want unix:/path, local:/path, /path, inet:port@host or inet6:port@host"
 	for in, text := range map[string]string{
-		"": want, "unix:": want, "filter.sock": want, "example.com": want, "http:x": want,
-		":8890": "write inet:8890", "8890": "write inet:8890", "unix:8890": "write inet:8890", "tcp:8890": "write inet:8890",
-		"localhost:8890": "write inet:8890@localhost", "inet:localhost:8890": "write inet:8890@localhost",
-		"127.0.0.1:8890": "write inet:8890@127.0.0.1", "8890@127.0.0.1": "write inet:8890@127.0.0.1",
-		"[::1]:8890": "write inet6:8890@[::1]", "inet6:[::1]:8890": "write inet6:8890@[::1]", "127.0.0.1": "write inet:port@127.0.0.1",
-		"inet:8890@": "write inet:8890", "inet:25x": `bad port "25x", want port@host`,
+		"":                  want,
+		"unix:":             want,
+		"filter.sock":       want,
+		"example.com":       want,
+		"http:x":            want,
+		":8890":             want + ": write inet:8890",
+		"8890":              want + ": write inet:8890",
+		"unix:8890":         want + ": write inet:8890",
+		"tcp:8890":          want + ": write inet:8890",
+		"localhost:8890":    want + ": write inet:8890@localhost",
+		"127.0.0.1:8890":    want + ": write inet:8890@127.0.0.1",
+		"8890@127.0.0.1":    want + ": write inet:8890@127.0.0.1",
+		"[::1]:8890":        want + ": write inet6:8890@[::1]",
+		"127.0.0.1":         want + ": write inet:port@127.0.0.1",
+		"inet:25x":          `bad port "25x", want port@host`,
+		"inet:localhost:25": `bad port "localhost:25", want port@host: write inet:25@localhost`,
+		"inet6:[::1]:25":    `bad port "[::1]:25", want port@host: write inet6:25@[::1]`,
+		"inet:8890@":        `no host after the @ in "8890@": write inet:8890`,
 	} {
 		network, address, err := ParseAddress(in)
 		assert.EqualError(t, err, text, in)

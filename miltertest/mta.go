@@ -175,7 +175,7 @@ func ParseAddress(s string) (network, address string, err error) {
 		network, address, err = parseInet("tcp6", rest, "::1")
 	}
 	if err != nil && meant != "" && meant != s {
-		err = fmt.Errorf("write %s", meant)
+		err = fmt.Errorf("%w: write %s", err, meant)
 	}
 	return network, address, err
 }
