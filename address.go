@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/libmilter/go-libmilter/internal/inet"
+	"github.com/libmilter/go-libmilter/internal/ascii"
 )
 
 // address is a listening address as smfi_setconn takes it, taken apart.
@@ -42,7 +43,7 @@ func parseAddress(text string) (address, error) {
 		kind, rest = "", text
 	}
 	addr := address{text: text}
-	switch strings.ToLower(kind) {
+	switch ascii.ToLower(kind) {
 	case "", "unix", "local":
 		addr.network, addr.path = "unix", rest
 		if strings.HasPrefix(rest, "@") { // a file's name to libmilter, and to Go's system calls none

@@ -5,8 +5,9 @@ package milter
 import (
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
+
+	"github.com/libmilter/go-libmilter/internal/header"
 )
 
 // Header is the header of a Message: its fields in order, to the byte, and the edits that the filter makes. No C function.
@@ -16,12 +17,21 @@ import (
 // fields in ways of their own. That is after all of Modifier's calls, and does not count what those have done to the header:
 // fields of one name are best edited in one of the two ways.
 //
-// Postfix and Sendmail are told apart by the macro "v", which Postfix sends by itself, and is asked for where Server.Macros
-// asks for others at SMFIM_CONNECT; a filter that calls Negotiation.SetSymList for that stage asks for it, too. It matters
-// for a field that is inserted between two that were there, which on Sendmail stands elsewhere if an earlier filter of the
-// mail has deleted fields or added its From, Date or Message-Id. And it matters for a From, Date or Message-Id in a mail
-// that came without: Sendmail has added one itself by then, which is not shown and is deleted (without SMFIF_CHGHDRS the new
-// one takes its place). Postfix with always_add_missing_headers keeps its own as well.
+// What the MTA holds may be more than the filter is shown: Postfix's own Received field, before which PREPEND and filters
+// before this one may have put others, and which header_checks may have dropped; Sendmail's places for fields that its
+// configuration names, and those that filters before this one have deleted. Whatever that is, fields are changed and deleted
+// as the filter has seen them, a new one in front is before all that was shown, and a new one at the end is behind it. For one
+// between two, those that are to stand behind it are deleted and put to the end again. This takes SMFIF_CHGHDRS and
+// SMFIP_HDR_LEADSPC, and is done for up to 100 of them. Elsewhere it is inserted by its number, which is right for a mail that
+// nobody has changed before, on a Sendmail with the usual H lines, and otherwise may be some fields off.
+//
+// Only for that number, Postfix and Sendmail are told apart: by the macros "v", "p", "{if_name}", "{msg_id}" and
+// "{daemon_addr}". What one sends of them by itself is enough, also with milter_macro_v or milter_connect_macros in main.cf. If
+// Server.Macros has others at SMFIM_CONNECT, those that are needed are asked for besides; a filter that calls
+// Negotiation.SetSymList for that stage asks for "v", "p" and "{daemon_addr}", too.
+//
+// A From, Date or Message-Id that is new in a mail without: Sendmail has added one itself by then, which is not shown and is
+// deleted (without SMFIF_CHGHDRS the new one takes its place).
 //
 // An edit needs SMFIF_ADDHDRS for a new field, SMFIF_CHGHDRS for one that is changed or deleted. Where the MTA did not grant
 // it, the method says so (ErrNotNegotiated), and unless the edit is taken back with Reset, or by others, none is made and the
@@ -33,32 +43,27 @@ import (
 type Header struct {
 	modifier *Modifier // nil: not of a mail
 	spaced   bool      // SMFIP_HDR_LEADSPC: values have their leading space
-	sent     []headerField
-	fields   []headerField // sent itself until the first edit
+	list     *header.List
 }
 
-type headerField struct {
-	name, value string
-	origin      int // its place in sent, counted from 1; 0 is a new one
-}
-
-func (f *headerField) is(name string) bool { return strings.EqualFold(f.name, name) }
-
-// content is the value without the blanks in front.
-func (f *headerField) content() string { return strings.TrimLeft(f.value, " \t\r\n") }
+// content is a value without the blanks in front.
+func content(value string) string { return strings.TrimLeft(value, " \t\r\n") }
 
 // Len gives the number of fields.
-func (h *Header) Len() int { return len(h.fields) }
+func (h *Header) Len() int { return h.fields().Len() }
 
 // At gives the i-th field, counted from 0, as it was sent: with SMFIP_HDR_LEADSPC, which Message asks for, value is all that
 // follows the colon, usually with a space in front. It panics if there are fewer fields.
-func (h *Header) At(i int) (name, value string) { return h.fields[i].name, h.fields[i].value }
+func (h *Header) At(i int) (name, value string) {
+	f := h.fields().At(i)
+	return f.Name, f.Value
+}
 
-// All gives all fields in order, as At does.
+// All gives all fields in order, as At does. It gives those that there were when it began, whatever is edited meanwhile.
 func (h *Header) All() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
-		for _, f := range h.fields {
-			if !yield(f.name, f.value) {
+		for _, f := range h.fields().Fields() {
+			if !yield(f.Name, f.Value) {
 				return
 			}
 		}
@@ -68,40 +73,48 @@ func (h *Header) All() iter.Seq2[string, string] {
 // Get gives the value of the first field of this name, without blanks in front; "" if there is none. Folded lines and
 // encoded words are left as they are.
 func (h *Header) Get(name string) string {
-	if i := h.index(name); i >= 0 {
-		return h.fields[i].content()
+	for f := range h.fields().Named(name) {
+		return content(f.Value)
 	}
 	return ""
 }
 
 // Has tells whether there is a field of this name.
-func (h *Header) Has(name string) bool { return h.index(name) >= 0 }
+func (h *Header) Has(name string) bool {
+	for range h.fields().Named(name) {
+		return true
+	}
+	return false
+}
 
 // Values gives the values of all fields of this name, as Get does; nil if there are none.
 func (h *Header) Values(name string) (values []string) {
-	for _, f := range h.fields {
-		if f.is(name) {
-			values = append(values, f.content())
-		}
+	for f := range h.fields().Named(name) {
+		values = append(values, content(f.Value))
 	}
 	return values
 }
 
-func (h *Header) index(name string) int {
-	return slices.IndexFunc(h.fields, func(f headerField) bool { return f.is(name) })
+// fields gives the list of them. A Header that is of no mail has none to begin with.
+func (h *Header) fields() *header.List {
+	if h.list == nil {
+		h.list = header.NewList(nil)
+	}
+	return h.list
 }
 
 // Add adds a field at the end.
 //
-// Errors of this and the other edits: ErrArgument for an empty name, for a NUL or CR, for an LF that would begin another
-// field, and for a field that is over Server.MaxDataSize; ErrNotNegotiated, see Header; ErrStage after Message has returned.
-// But for ErrNotNegotiated the header stays as it was.
+// Errors of this and the other edits: ErrArgument for a name that has other characters than RFC 5322 allows in one (printable
+// ASCII, no blank, no colon) or none, for a NUL or CR, for an LF that would begin another field, and for a field that is over
+// Server.MaxDataSize; ErrNotNegotiated, see Header; ErrStage after Message has returned. But for ErrNotNegotiated the header
+// stays as it was.
 func (h *Header) Add(name, value string) error {
-	return h.insert("smfi_addheader", len(h.fields), name, value)
+	return h.insert("smfi_addheader", h.Len(), name, value)
 }
 
 // Insert inserts a field so that it is the i-th, counted from 0: 0 is in front of all, Len at the end. An i beyond that is
-// ErrArgument. What the MTA itself puts in front (Received) stays there. Other errors: see Add.
+// ErrArgument. In front is also before the Received field that the MTA adds, which is not shown. Other errors: see Add.
 func (h *Header) Insert(i int, name, value string) error {
 	return h.insert("smfi_insheader", i, name, value)
 }
@@ -109,9 +122,8 @@ func (h *Header) Insert(i int, name, value string) error {
 // Set gives the first field of this name another value and deletes the others, or adds one at the end if there is none.
 // Errors: see Add.
 func (h *Header) Set(name, value string) error {
-	first := h.index(name)
-	if first < 0 {
-		return h.insert("smfi_addheader", len(h.fields), name, value)
+	if !h.Has(name) {
+		return h.insert("smfi_addheader", h.Len(), name, value)
 	}
 	const op = "smfi_chgheader"
 	value, err := h.check(op, name, value)
@@ -119,24 +131,23 @@ func (h *Header) Set(name, value string) error {
 		return err
 	}
 	needs := h.needsAll(name)
-	h.fields = slices.Concat(h.fields[:first+1], h.without(name, first+1))
-	h.fields[first].value = value
+	h.list.SetNamed(name, value)
 	return h.granted(op, needs)
 }
 
 // SetAt gives the i-th field, counted from 0, another value. An i beyond Len is ErrArgument. Other errors: see Add.
 func (h *Header) SetAt(i int, value string) error {
 	const op = "smfi_chgheader"
-	if err := h.checkIndex(op, i, len(h.fields)-1); err != nil {
+	if err := h.checkIndex(op, i, h.Len()-1); err != nil {
 		return err
 	}
-	value, err := h.check(op, h.fields[i].name, value)
+	f := h.list.At(i)
+	value, err := h.check(op, f.Name, value)
 	if err != nil {
 		return err
 	}
-	h.fields = slices.Clone(h.fields)
-	h.fields[i].value = value
-	return h.granted(op, h.needs(i))
+	h.list.Set(i, value)
+	return h.granted(op, needs(f))
 }
 
 // Del deletes all fields of this name; there may be none. Errors: ErrStage, ErrNotNegotiated, see Add.
@@ -145,12 +156,8 @@ func (h *Header) Del(name string) error {
 	if err := h.editable(op); err != nil {
 		return err
 	}
-	rest := h.without(name, 0)
-	if len(rest) == len(h.fields) {
-		return nil
-	}
 	needs := h.needsAll(name)
-	h.fields = rest
+	h.list.DeleteNamed(name)
 	return h.granted(op, needs)
 }
 
@@ -160,60 +167,51 @@ func (h *Header) DelAt(i int) error {
 	if err := h.editable(op); err != nil {
 		return err
 	}
-	if err := h.checkIndex(op, i, len(h.fields)-1); err != nil {
+	if err := h.checkIndex(op, i, h.Len()-1); err != nil {
 		return err
 	}
-	needs := h.needs(i)
-	h.fields = slices.Concat(h.fields[:i], h.fields[i+1:])
-	return h.granted(op, needs)
+	f := h.list.At(i)
+	h.list.Delete(i)
+	return h.granted(op, needs(f))
 }
 
 // Reset takes back all edits.
-func (h *Header) Reset() { h.fields = h.sent }
+func (h *Header) Reset() { h.fields().Reset() }
 
-// needs gives the action that an edit of the i-th field is: a new one is never changed.
-func (h *Header) needs(i int) Action {
-	if h.fields[i].origin == 0 {
+// needs gives the action that an edit of a field is: a new one is never changed.
+func needs(f header.Field) Action {
+	if f.Origin == 0 {
 		return SMFIF_ADDHDRS
 	}
 	return SMFIF_CHGHDRS
 }
 
 // needsAll gives the actions that an edit of all fields of a name is.
-func (h *Header) needsAll(name string) (needs Action) {
-	for i := range h.fields {
-		if h.fields[i].is(name) {
-			needs |= h.needs(i)
-		}
+func (h *Header) needsAll(name string) (all Action) {
+	for f := range h.fields().Named(name) {
+		all |= needs(f)
 	}
-	return needs
+	return all
 }
 
 func (h *Header) insert(op string, i int, name, value string) error {
-	value, err := h.check(op, name, value)
-	if err == nil {
-		err = h.checkIndex(op, i, len(h.fields))
+	if err := checkFieldName(name); err != nil {
+		return &Error{op, err}
 	}
+	value, err := h.check(op, name, value)
 	if err != nil {
 		return err
 	}
-	h.fields = slices.Insert(slices.Clone(h.fields), i, headerField{name: name, value: value})
-	return h.granted(op, SMFIF_ADDHDRS)
-}
-
-// without gives the fields from the first on, those of a name left out.
-func (h *Header) without(name string, first int) (rest []headerField) {
-	for _, f := range h.fields[first:] {
-		if !f.is(name) {
-			rest = append(rest, f)
-		}
+	if err := h.checkIndex(op, i, h.Len()); err != nil {
+		return err
 	}
-	return rest
+	h.list.Insert(i, name, value)
+	return h.granted(op, SMFIF_ADDHDRS)
 }
 
 func (h *Header) checkIndex(op string, i, last int) error {
 	if i < 0 || i > last {
-		return &Error{op, fmt.Errorf("%w: index %d in a header of %d fields", ErrArgument, i, len(h.fields))}
+		return &Error{op, fmt.Errorf("%w: index %d in a header of %d fields", ErrArgument, i, h.Len())}
 	}
 	return nil
 }
@@ -231,20 +229,19 @@ func (h *Header) editable(op string) error {
 	}
 }
 
-// check gives the value as it is kept, or tells what is wrong with a field.
+// check gives the value as it is kept, or tells what is wrong with it. The name is one that a field may have, or has.
 func (h *Header) check(op, name, value string) (string, error) {
 	if err := h.editable(op); err != nil {
 		return "", err
 	}
-	value, err := checkHeader(name, value)
+	value, err := headerValue(value)
 	if err != nil {
 		return "", &Error{op, err}
 	}
 	if h.spaced && (value == "" || !strings.Contains(" \t\n", value[:1])) {
 		value = " " + value
 	}
-	// smfi_insheader's packet, the longest: an index and two NULs.
-	if size := len(name) + len(value) + 6; h.modifier != nil && size > h.modifier.session.filter.maxDataSize {
+	if size := header.Size(name, value); h.modifier != nil && size > h.modifier.session.filter.maxDataSize {
 		return "", &Error{op, h.modifier.session.tooLarge(size)}
 	}
 	return value, nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/libmilter/go-libmilter/internal/ascii"
+	"github.com/libmilter/go-libmilter/internal/header"
 )
 
 // errLimit stands before the limit that a mail has gone beyond.
@@ -111,7 +112,7 @@ func (p Path) IsNull() bool { return p.Mailbox() == "" }
 func (p Path) Arg(name string) (value string, ok bool) {
 	for _, arg := range p.Args {
 		key, value, _ := strings.Cut(arg, "=")
-		if strings.EqualFold(key, name) {
+		if ascii.EqualFold(key, name) {
 			return value, true
 		}
 	}
@@ -174,11 +175,7 @@ func (s *Session) message(m *Modifier) Status {
 func (s *Session) newMessage(c mail, m *Modifier) *Message {
 	o := s.collectedOrigin()
 	msg := &Message{Host: o.host, Addr: o.addr, Helo: o.helo, Body: c.body, Truncated: c.truncated}
-	msg.Header = &Header{
-		modifier: m,
-		spaced:   s.terms.protocol&SMFIP_HDR_LEADSPC != 0,
-	}
-	fields := make([]headerField, 0, c.fields)
+	fields := make([]header.Field, 0, c.fields)
 	msg.Rcpts = make([]Path, 0, c.rcpts)
 	path := &msg.From
 	for texts := c.texts; texts != ""; {
@@ -195,11 +192,15 @@ func (s *Session) newMessage(c mail, m *Modifier) *Message {
 		case textArg:
 			path.Args = append(path.Args, text)
 		case textName:
-			fields = append(fields, headerField{name: text, origin: len(fields) + 1})
+			fields = append(fields, header.Field{Name: text})
 		case textValue:
-			fields[len(fields)-1].value = text
+			fields[len(fields)-1].Value = text
 		}
 	}
-	msg.Header.sent, msg.Header.fields = fields, fields
+	msg.Header = &Header{
+		modifier: m,
+		spaced:   s.terms.protocol&SMFIP_HDR_LEADSPC != 0,
+		list:     header.NewList(fields),
+	}
 	return msg
 }

@@ -49,7 +49,7 @@ type Server struct {
 
 	// Macros is smfi_setsymlist for every connection: the macros that the MTA is to send at each stage, in place of those
 	// that it would send by itself, "i" or "{client_addr}". An MTA without SMFIF_SETSYMLIST is not asked;
-	// Actions need not have it. With Callbacks.Message, "v" is asked for besides, see Header.
+	// Actions need not have it. With Callbacks.Message, "v", "p" and "{daemon_addr}" are asked for besides, see Header.
 	Macros map[Stage][]string
 
 	// Callbacks are the filter.

@@ -34,8 +34,8 @@ type Negotiation struct {
 }
 
 // SetSymList is smfi_setsymlist: it asks the MTA for the macros at a stage, in place of those that the MTA would send by
-// itself. No macros asks for none (with Callbacks.Message, "v" and "{rcpt_mailer}" are asked for at their stages all the
-// same). Each stage can be asked for once. Names are written as the MTA knows them, "i" or
+// itself. No macros asks for none (with Callbacks.Message, those that the library itself needs are asked for at SMFIM_CONNECT and
+// SMFIM_ENVRCPT all the same). Each stage can be asked for once. Names are written as the MTA knows them, "i" or
 // "{client_addr}". The MTA heeds it if it offers SMFIF_SETSYMLIST and Actions has it.
 //
 // It may be called while Negotiate runs. Errors: ErrArgument, ErrStage.
@@ -133,9 +133,6 @@ func (s *Session) logCutOff(offeredActions Action, offeredProtocol Protocol) {
 	}
 }
 
-// mtaVersion is the macro by which Header tells the MTAs apart.
-const mtaVersion = "v"
-
 // setSymLists asks for Server.Macros, at the stages that Callbacks.Negotiate has not asked for.
 func (f *filter) setSymLists(n *Negotiation) {
 	if n.OfferedActions&SMFIF_SETSYMLIST == 0 {
@@ -156,14 +153,18 @@ func (f *filter) setSymLists(n *Negotiation) {
 // rcptMacros are what Postfix and Sendmail send with a recipient by themselves.
 var rcptMacros = []string{"i", "{rcpt_mailer}", "{rcpt_host}", "{rcpt_addr}"}
 
-// withNeeded adds to a stage's macros the one that the library itself looks at, beside Callbacks.Message: that which tells
-// the MTAs apart (see Header), and that which tells a recipient that the MTA has refused (see SMFIP_RCPT_REJ).
+// neededMacros are those that the library itself looks at, beside Callbacks.Message: what tells the MTAs apart (see Header),
+// and what tells a recipient that the MTA has refused (see SMFIP_RCPT_REJ).
+var neededMacros = map[Stage][]string{SMFIM_CONNECT: mtaMacros, SMFIM_ENVRCPT: {"{rcpt_mailer}"}}
+
+// withNeeded adds to a stage's macros those of neededMacros that they lack.
 func withNeeded(stage Stage, macros []string) []string {
-	needed := map[Stage]string{SMFIM_CONNECT: mtaVersion, SMFIM_ENVRCPT: "{rcpt_mailer}"}[stage]
-	if needed == "" || slices.Contains(macros, needed) {
-		return macros
+	for _, needed := range neededMacros[stage] {
+		if !slices.Contains(macros, needed) {
+			macros = append(slices.Clip(macros), needed)
+		}
 	}
-	return append(slices.Clone(macros), needed)
+	return macros
 }
 
 // agree keeps the terms that libmilter takes after status.

@@ -26,6 +26,21 @@ func checkFilled(what, text string) error {
 	return checkText(what, text)
 }
 
+// checkFieldName refuses what no header field may be called (RFC 5322, 2.2): an MTA would read " X" as more of the field before,
+// and "X: y" as another name.
+func checkFieldName(name string) error {
+	if name == "" {
+		return fmt.Errorf("%w: header name is empty", ErrArgument)
+	}
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' || c == ':' {
+			return fmt.Errorf("%w: header name %q has %q at byte %d, only printable ASCII without blank and colon may be in one",
+				ErrArgument, name, name[i:i+1], i)
+		}
+	}
+	return nil
+}
+
 // headerValue gives a header field's value as libmilter wants it, lines folded with LF and a blank, and refuses one
 // that would be cut short or begin a new field.
 func headerValue(value string) (string, error) {

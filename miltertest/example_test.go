@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"net/textproto"
 	"strings"
 	"testing"
 
@@ -42,7 +43,7 @@ func Example_headerEdit() {
 
 	f := miltertest.Start(t, milter.SMFIF_ADDHDRS|milter.SMFIF_CHGHDRS, milter.Callbacks{
 		Header: func(s *milter.Session, name, value string) milter.Status {
-			if strings.EqualFold(name, "Subject") && s.Local == nil {
+			if textproto.CanonicalMIMEHeaderKey(name) == "Subject" && s.Local == nil {
 				s.Local = value
 			}
 			return milter.SMFIS_CONTINUE

@@ -1,6 +1,10 @@
 package miltertest
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/libmilter/go-libmilter/internal/ascii"
+)
 
 // Field is one field of a header.
 type Field struct {
@@ -18,7 +22,7 @@ type Header []Field
 // Get gives the value of the first field of this name, whatever its case; "" if there is none.
 func (h Header) Get(name string) string {
 	for _, f := range h {
-		if strings.EqualFold(f.Name, name) {
+		if ascii.EqualFold(f.Name, name) {
 			return f.Value
 		}
 	}
@@ -28,7 +32,7 @@ func (h Header) Get(name string) string {
 // Values gives the values of all fields of this name, whatever its case; nil if there is none.
 func (h Header) Values(name string) (values []string) {
 	for _, f := range h {
-		if strings.EqualFold(f.Name, name) {
+		if ascii.EqualFold(f.Name, name) {
 			values = append(values, f.Value)
 		}
 	}

@@ -3,6 +3,8 @@ package miltertest
 import (
 	"slices"
 	"strings"
+
+	"github.com/libmilter/go-libmilter/internal/ascii"
 )
 
 // Kind is the MTA whose ways with a header are followed.
@@ -80,11 +82,11 @@ type listed struct {
 	gone bool // deleted, but still counted
 }
 
-func (l listed) is(name string) bool { return strings.EqualFold(l.Name, name) }
+func (l listed) is(name string) bool { return ascii.EqualFold(l.Name, name) }
 
 // isOneOf tells whether name is one of names, which are in lower case.
 func isOneOf(name string, names []string) bool {
-	return slices.Contains(names, strings.ToLower(name))
+	return slices.Contains(names, ascii.ToLower(name))
 }
 
 // postfixList is Postfix's header. Its first field is the Received field that Postfix puts in front of each mail:
@@ -243,7 +245,7 @@ func (s *sendmailList) find(index int, name string) int {
 // ownPlace gives the place that Sendmail has for a field of this name and that no filter has used yet; -1 if there is none.
 // Its own Received field stays as it is.
 func (s *sendmailList) ownPlace(name string) int {
-	if strings.EqualFold(name, "Received") {
+	if ascii.EqualFold(name, "Received") {
 		return -1
 	}
 	return slices.IndexFunc(s.fields, func(l listed) bool { return l.own && l.is(name) })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/internal/ascii"
 )
 
 // Step is a step of the conversation, as MTA.Trace and Result.Steps tell of it.
@@ -138,7 +139,7 @@ func (c *Conn) Header(name, value string) Reply {
 func (c *Conn) header(f Field) Reply {
 	c.t.Helper()
 	c.mail.header = append(c.mail.header, f)
-	if strings.EqualFold(f.Name, "Message-Id") {
+	if ascii.EqualFold(f.Name, "Message-Id") {
 		c.macros.values["{msg_id}"] = f.Value
 	}
 	value := f.Value

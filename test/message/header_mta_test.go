@@ -234,11 +234,40 @@ var headerCases = []headerCase{
 	{"nothing at all", "", all(add("N", "n"), insert(0, "M", "m")), "M: m\nN: n\n"},
 }
 
-// The recipient of a case tells its number, and whether SMFIP_HDR_LEADSPC is to be negotiated.
+// The recipient of a case tells its number, and whether SMFIP_HDR_LEADSPC is to be negotiated: which of the filters edits it.
 const (
 	withSpace = "space-"
 	plain     = "plain-"
 )
+
+// filterWay is what a filter may do, and how it edits a mail to rcpt: nil if that is another's.
+type filterWay struct {
+	actions milter.Action
+	edits   func(rcpt string) func(h *milter.Header) error
+	macros  map[milter.Stage][]string
+}
+
+// filterWays are the filters that a process can be.
+var filterWays = map[string]filterWay{
+	withSpace: {changesHeader, editsOf(withSpace, headerCases), nil},
+	plain:     {changesHeader, editsOf(plain, headerCases), nil},
+	first:     {changesHeader, chainEdits(true), nil},
+	second:    {changesHeader, chainEdits(false), nil},
+	adding:    {milter.SMFIF_ADDHDRS, editsOf(adding, addingCases), nil},
+	asking: {milter.SMFIF_ADDHDRS, editsOf(asking, addingCases), map[milter.Stage][]string{
+		// Sendmail looks at the list of the one stage for the other.
+		milter.SMFIM_CONNECT: {"j"}, milter.SMFIM_EOH: {"i"}, milter.SMFIM_EOM: {"i"},
+	}},
+}
+
+func editsOf(way string, cases []headerCase) func(rcpt string) func(h *milter.Header) error {
+	return func(rcpt string) func(h *milter.Header) error {
+		if i, ours := caseOf(way, rcpt); ours {
+			return cases[i].edit
+		}
+		return nil
+	}
+}
 
 const headerSender = "envelope@example.com" // which no header field has
 
@@ -246,18 +275,18 @@ func TestHeaderPostfix(t *testing.T) {
 	t.Parallel()
 	// With SMTPUTF8, which net/smtp asks for, 8-bit fields would not reach the sink.
 	params := map[string]string{"smtputf8_enable": "no"}
-	f := startHeaderFilters(t)
+	f := startHeaderFilters(t, withSpace, plain)
 	s := postfix.Start(t, postfix.Config{Milters: f.addrs(), Params: params})
 	sendHeaders(t, s.Addr())
-	f.assertDelivered(s.WaitDelivered(2 * len(headerCases)))
+	f.assertDelivered(headerCases, s.WaitDelivered(2*len(headerCases)))
 }
 
 func TestHeaderSendmail(t *testing.T) {
 	t.Parallel()
-	f := startHeaderFilters(t)
+	f := startHeaderFilters(t, withSpace, plain)
 	s := sendmail.Start(t, sendmail.Config{Milters: f.addrs()})
 	sendHeaders(t, s.Addr())
-	f.assertDelivered(s.WaitDelivered(2 * len(headerCases)))
+	f.assertDelivered(headerCases, s.WaitDelivered(2*len(headerCases)))
 }
 
 // sendHeaders sends all cases.
@@ -267,23 +296,31 @@ func sendHeaders(t *testing.T, addr string) {
 	defer client.Close()
 	for _, way := range []string{withSpace, plain} {
 		for i, c := range headerCases {
-			require.NoError(t, client.Mail(headerSender), c.name)
-			require.NoError(t, client.Rcpt(fmt.Sprintf("%s%d@example.org", way, i)), c.name)
-			data, err := client.Data()
-			require.NoError(t, err, c.name)
-			_, err = io.WriteString(data, c.sent+"\nbody\n")
-			require.NoError(t, err, c.name)
-			require.NoError(t, data.Close(), c.name)
+			sendHeader(t, client, fmt.Sprintf("%s%d@example.org", way, i), c.sent)
 		}
 	}
 	require.NoError(t, client.Quit())
 }
 
+// sendHeader sends a mail with a header to one recipient.
+func sendHeader(t *testing.T, client *smtp.Client, rcpt, header string) {
+	require.NoError(t, client.Mail(headerSender))
+	require.NoError(t, client.Rcpt(rcpt))
+	data, err := client.Data()
+	require.NoError(t, err)
+	_, err = io.WriteString(data, header+"\nbody\n")
+	require.NoError(t, err)
+	require.NoError(t, data.Close(), header)
+}
+
 // headerFilters are two processes, each with a filter that edits its part of the mails.
 type headerFilters []*headerFilter
 
-func startHeaderFilters(t *testing.T) headerFilters {
-	return headerFilters{startHeaderFilter(t, withSpace), startHeaderFilter(t, plain)}
+func startHeaderFilters(t *testing.T, ways ...string) (filters headerFilters) {
+	for _, way := range ways {
+		filters = append(filters, startHeaderFilter(t, way))
+	}
+	return filters
 }
 
 func (f headerFilters) addrs() (addrs []string) {
@@ -294,23 +331,23 @@ func (f headerFilters) addrs() (addrs []string) {
 }
 
 // assertDelivered compares the mails that were delivered with the cases, and with what the filter saw.
-func (f headerFilters) assertDelivered(mails []harness.Mail) {
+func (f headerFilters) assertDelivered(cases []headerCase, mails []harness.Mail) {
 	t := f[0].t
-	require.Len(t, mails, 2*len(headerCases))
+	require.Len(t, mails, len(f)*len(cases))
 	for _, filter := range f {
 		seen := filter.ends()
 		for _, mail := range mails {
 			rcpt := mail.Rcpts[0].Address
-			i, ours := filter.caseOf(rcpt)
+			i, ours := caseOf(filter.way, rcpt)
 			if !ours {
 				continue
 			}
-			c := headerCases[i]
+			c := cases[i]
 			t.Run(filter.way+c.name, func(t *testing.T) {
 				require.Contains(t, seen, rcpt)
 				assert.Empty(t, seen[rcpt].Error)
 				got := c.delivered(mail.Header)
-				if filter.way == withSpace {
+				if filter.way != plain {
 					assert.Equal(t, c.want, got)
 					assert.Equal(t, c.want, string(seen[rcpt].Header))
 				} else {
@@ -374,7 +411,8 @@ type headerFilter struct {
 // edited is what the process says about a mail that it has edited.
 type edited struct {
 	Rcpt   string
-	Header []byte // JSON has no 8-bit strings
+	Shown  []byte // JSON has no 8-bit strings
+	Header []byte
 	Error  string
 }
 
@@ -403,9 +441,7 @@ func startHeaderFilter(t *testing.T, way string) *headerFilter {
 	return f
 }
 
-// caseOf gives the number of the case that a recipient stands for, and whether this filter edits it.
-func (f *headerFilter) caseOf(rcpt string) (i int, ours bool) { return caseOf(f.way, rcpt) }
-
+// caseOf gives the number of the case that a recipient stands for, and whether a filter edits it.
 func caseOf(way, rcpt string) (i int, ours bool) {
 	number, ours := strings.CutPrefix(strings.Trim(rcpt, "<>"), way)
 	number, _, _ = strings.Cut(number, "@")
@@ -436,23 +472,23 @@ func runFilter(addr string) int {
 	say := json.NewEncoder(os.Stdout)
 	srv := &milter.Server{
 		Addr: addr, SocketMode: 0o666, // Postfix runs as a user of its own
-		Actions: milter.SMFIF_ADDHDRS | milter.SMFIF_CHGHDRS,
-		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Actions: filterWays[way].actions, Macros: filterWays[way].macros,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	if way == plain { // for which the library does not ask for SMFIP_HDR_LEADSPC
 		srv.Callbacks.Header = func(*milter.Session, string, string) milter.Status { return milter.SMFIS_CONTINUE }
 	}
 	srv.Callbacks.Message = func(_ *milter.Session, msg *milter.Message, _ *milter.Modifier) milter.Status {
 		rcpt := msg.Rcpts[0].Mailbox()
-		i, ours := caseOf(way, rcpt)
-		if !ours {
+		edit := filterWays[way].edits(rcpt)
+		if edit == nil {
 			return milter.SMFIS_CONTINUE
 		}
-		said := edited{Rcpt: rcpt}
-		if err := headerCases[i].edit(msg.Header); err != nil {
+		said := edited{Rcpt: rcpt, Shown: []byte(text(msg.Header, way != plain))}
+		if err := edit(msg.Header); err != nil {
 			said.Error = err.Error()
 		}
-		said.Header = []byte(text(msg.Header, way == withSpace))
+		said.Header = []byte(text(msg.Header, way != plain))
 		mu.Lock()
 		defer mu.Unlock()
 		if err := say.Encode(said); err != nil {

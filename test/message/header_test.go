@@ -67,6 +67,27 @@ func (mta headerMTA) sendEdited(t *testing.T, srv *milter.Server, data string, e
 	return miltertest.StartServer(t, srv).With(mta.MTA).Send(miltertest.Mail{Data: data})
 }
 
+// sendFields is sendEdited for fields that a text would not be taken for.
+func (mta headerMTA) sendFields(t *testing.T, list []field, edit func(h *milter.Header)) *miltertest.Result {
+	f := miltertest.Start(t, changesHeader, milter.Callbacks{Message: func(_ *milter.Session, msg *milter.Message, _ *milter.Modifier) milter.Status {
+		edit(msg.Header)
+		return milter.SMFIS_CONTINUE
+	}})
+	c := f.With(mta.MTA).Connect()
+	c.Connect("client.example.org", miltertest.UnknownAddr)
+	c.Helo("client.example.org")
+	c.MailFrom("<a@example.org>")
+	c.RcptTo("<b@example.org>")
+	c.Data()
+	for _, f := range list {
+		c.Header(f.name, f.value)
+	}
+	c.EOH()
+	r := c.EOM()
+	c.Quit()
+	return r
+}
+
 func TestHeaderRead(t *testing.T) {
 	t.Parallel()
 	const sent = "Subject:  two spaces\nx: 1\nX:2\nX-Folded: a\n\tb\nX-At-Once:\n\tc\nX-Empty:\nx:\t\xff \n\nbody\n"
@@ -111,83 +132,97 @@ func TestHeaderRead(t *testing.T) {
 	}
 }
 
-// Each edit becomes these calls, on both MTAs if sendmail is nil.
+// Each edit becomes these calls, on both MTAs. Where the MTA keeps the blanks of values to itself no field can be given again:
+// postfix and sendmail are the calls there if they are others.
 func TestHeaderCalls(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name              string
 		sent              string
 		edit              func(h *milter.Header) error
+		calls             []string
 		postfix, sendmail []string
 	}{
-		{"none", abc, all(), []string{}, nil},
-		{"Add", abc, add("N", "n"), []string{`AddHeader("N", "n")`}, nil},
-		{"Add, empty", abc, add("N", ""), []string{`AddHeader("N", "")`}, nil},
-		{"Add, folded with CRLF", abc, add("N", "n\r\n\tm\n o"), []string{`AddHeader("N", "n\n\tm\n o")`}, nil},
-		{"Add, folded at once", abc, add("N", "\n\tn"), []string{`AddHeader("N", "\n\tn")`}, nil},
-		{"Add, 8-bit", abc, add("N", "\xff"), []string{`AddHeader("N", "\xff")`}, nil},
-		// Sendmail's smfi_addheader is not the end where the name is there.
-		{"Add where there is one", abc, add("b", "n"), []string{`InsertHeader(1048576, "b", "n")`}, nil},
-		{"Add twice", abc, all(add("N", "n"), add("n", "m")), []string{`AddHeader("N", "n")`, `InsertHeader(1048576, "n", "m")`}, nil},
-		{"Add where there was one", abc, all(del("A"), add("A", "n")), []string{`ChangeHeader("A", 1, "")`, `InsertHeader(1048576, "A", "n")`}, nil},
-		{"Add an own one", named, add("From", "n@example.org"), []string{`InsertHeader(1048576, "From", "n@example.org")`}, nil},
-		// Sendmail has one already: its own, which goes.
-		{"Add a missing own one", abc, add("From", "n@example.org"), []string{`InsertHeader(1048576, "From", "n@example.org")`},
-			[]string{`ChangeHeader("From", 1, "")`, `InsertHeader(1048576, "From", "n@example.org")`}},
-		{"Add two missing own ones of a name", abc, all(add("date", "1"), add("Date", "2")), []string{`InsertHeader(1048576, "date", "1")`, `InsertHeader(1048576, "Date", "2")`},
-			[]string{`ChangeHeader("date", 1, "")`, `InsertHeader(1048576, "date", "1")`, `InsertHeader(1048576, "Date", "2")`}},
-		{"Insert missing own ones", abc, all(insert(0, "From", "n@example.org"), insert(2, "Message-Id", "<1@example.org>")), []string{`InsertHeader(1, "From", "n@example.org")`, `InsertHeader(3, "Message-Id", "<1@example.org>")`},
-			[]string{`ChangeHeader("From", 1, "")`, `ChangeHeader("Message-Id", 1, "")`, `InsertHeader(1, "From", "n@example.org")`, `InsertHeader(10, "Message-Id", "<1@example.org>")`}},
-		{"Add Received", abc, add("Received", "n"), []string{`InsertHeader(1048576, "Received", "n")`}, nil},
+		{"none", abc, all(), []string{}, nil, nil},
+		{"Add", abc, add("N", "n"), []string{`InsertHeader(1048576, "N", "n")`}, nil, nil},
+		{"Add, empty", abc, add("N", ""), []string{`InsertHeader(1048576, "N", "")`}, nil, nil},
+		{"Add, folded with CRLF", abc, add("N", "n\r\n\tm\n o"), []string{`InsertHeader(1048576, "N", "n\n\tm\n o")`}, nil, nil},
+		{"Add, folded at once", abc, add("N", "\n\tn"), []string{`InsertHeader(1048576, "N", "\n\tn")`}, nil, nil},
+		{"Add, 8-bit", abc, add("N", "\xff"), []string{`InsertHeader(1048576, "N", "\xff")`}, nil, nil},
+		// Sendmail's smfi_addheader is not the end where the name is there, or was.
+		{"Add where there is one", abc, add("b", "n"), []string{`InsertHeader(1048576, "b", "n")`}, nil, nil},
+		{"Add twice", abc, all(add("N", "n"), add("n", "m")), []string{`InsertHeader(1048576, "N", "n")`, `InsertHeader(1048576, "n", "m")`}, nil, nil},
+		{"Add where there was one", abc, all(del("A"), add("A", "n")), []string{`ChangeHeader("A", 1, "")`, `InsertHeader(1048576, "A", "n")`}, nil, nil},
+		{"Add an own one", named, add("From", "n@example.org"), []string{`InsertHeader(1048576, "From", "n@example.org")`}, nil, nil},
+		// Sendmail has one already: its own, which goes. Postfix has none, and deletes nothing.
+		{"Add a missing own one", abc, add("From", "n@example.org"), []string{`ChangeHeader("From", 1, "")`, `InsertHeader(1048576, "From", "n@example.org")`}, nil, nil},
+		{"Add two missing own ones of a name", abc, all(add("date", "1"), add("Date", "2")),
+			[]string{`ChangeHeader("date", 1, "")`, `InsertHeader(1048576, "date", "1")`, `InsertHeader(1048576, "Date", "2")`}, nil, nil},
+		{"Insert missing own ones", abc, all(insert(0, "From", "n@example.org"), insert(2, "Message-Id", "<1@example.org>")),
+			[]string{`ChangeHeader("C", 1, "")`, `ChangeHeader("B", 1, "")`, `ChangeHeader("From", 1, "")`, `ChangeHeader("Message-Id", 1, "")`,
+				`InsertHeader(1048576, "Message-Id", "<1@example.org>")`, `InsertHeader(1048576, "B", "2")`, `InsertHeader(1048576, "C", "3")`, `InsertHeader(0, "From", "n@example.org")`},
+			[]string{`ChangeHeader("From", 1, "")`, `ChangeHeader("Message-Id", 1, "")`, `InsertHeader(2, "Message-Id", "<1@example.org>")`, `InsertHeader(0, "From", "n@example.org")`},
+			[]string{`ChangeHeader("From", 1, "")`, `ChangeHeader("Message-Id", 1, "")`, `InsertHeader(9, "Message-Id", "<1@example.org>")`, `InsertHeader(0, "From", "n@example.org")`}},
+		{"Add Received", abc, add("Received", "n"), []string{`InsertHeader(1048576, "Received", "n")`}, nil, nil},
 
-		{"Insert in front", abc, insert(0, "N", "n"), []string{`InsertHeader(1, "N", "n")`}, nil},
-		{"Insert two in front", abc, all(insert(0, "N", "n"), insert(0, "M", "m")), []string{`InsertHeader(1, "M", "m")`, `InsertHeader(2, "N", "n")`}, nil},
-		{"Insert in the middle", abc, insert(1, "N", "n"), []string{`InsertHeader(2, "N", "n")`}, []string{`InsertHeader(9, "N", "n")`}},
-		{"Insert two in the middle", abc, all(insert(1, "N", "n"), insert(2, "M", "m")), []string{`InsertHeader(2, "N", "n")`, `InsertHeader(3, "M", "m")`},
-			[]string{`InsertHeader(9, "N", "n")`, `InsertHeader(10, "M", "m")`}},
+		// At 0, whatever the MTA holds.
+		{"Insert in front", abc, insert(0, "N", "n"), []string{`InsertHeader(0, "N", "n")`}, nil, nil},
+		{"Insert two in front", abc, all(insert(0, "N", "n"), insert(0, "M", "m")), []string{`InsertHeader(0, "N", "n")`, `InsertHeader(0, "M", "m")`}, nil, nil},
+		{"Insert in the middle", abc, insert(1, "N", "n"),
+			[]string{`ChangeHeader("C", 1, "")`, `ChangeHeader("B", 1, "")`, `InsertHeader(1048576, "N", "n")`, `InsertHeader(1048576, "B", "2")`, `InsertHeader(1048576, "C", "3")`},
+			[]string{`InsertHeader(2, "N", "n")`}, []string{`InsertHeader(9, "N", "n")`}},
+		{"Insert two in the middle", abc, all(insert(2, "N", "n"), insert(3, "M", "m")),
+			[]string{`ChangeHeader("C", 1, "")`, `InsertHeader(1048576, "N", "n")`, `InsertHeader(1048576, "M", "m")`, `InsertHeader(1048576, "C", "3")`},
+			[]string{`InsertHeader(3, "N", "n")`, `InsertHeader(4, "M", "m")`}, []string{`InsertHeader(10, "N", "n")`, `InsertHeader(11, "M", "m")`}},
+		{"Insert in the middle of a name", xyxx, insert(3, "X", "n"), []string{`ChangeHeader("X", 3, "n")`, `InsertHeader(1048576, "X", "3")`},
+			[]string{`InsertHeader(4, "X", "n")`}, []string{`InsertHeader(11, "X", "n")`}},
 		{"Insert everywhere", abc, all(insert(3, "N", "4"), insert(2, "N", "3"), insert(1, "N", "2"), insert(0, "N", "1")),
-			[]string{`InsertHeader(1, "N", "1")`, `InsertHeader(3, "N", "2")`, `InsertHeader(5, "N", "3")`, `InsertHeader(1048576, "N", "4")`},
-			[]string{`InsertHeader(1, "N", "1")`, `InsertHeader(10, "N", "2")`, `InsertHeader(12, "N", "3")`, `InsertHeader(1048576, "N", "4")`}},
-		{"Insert behind a deleted one", abc, all(delAt(0), insert(1, "N", "n")), []string{`ChangeHeader("A", 1, "")`, `InsertHeader(2, "N", "n")`},
-			[]string{`ChangeHeader("A", 1, "")`, `InsertHeader(10, "N", "n")`}},
-		{"Insert at the end", abc, insert(3, "N", "n"), []string{`AddHeader("N", "n")`}, nil},
-		{"Insert into nothing", "", insert(0, "N", "n"), []string{`AddHeader("N", "n")`}, nil},
+			[]string{`ChangeHeader("C", 1, "")`, `ChangeHeader("B", 1, "")`, `InsertHeader(1048576, "N", "2")`, `InsertHeader(1048576, "B", "2")`,
+				`InsertHeader(1048576, "N", "3")`, `InsertHeader(1048576, "C", "3")`, `InsertHeader(1048576, "N", "4")`, `InsertHeader(0, "N", "1")`},
+			[]string{`InsertHeader(2, "N", "2")`, `InsertHeader(4, "N", "3")`, `InsertHeader(1048576, "N", "4")`, `InsertHeader(0, "N", "1")`},
+			[]string{`InsertHeader(9, "N", "2")`, `InsertHeader(11, "N", "3")`, `InsertHeader(1048576, "N", "4")`, `InsertHeader(0, "N", "1")`}},
+		{"Insert behind a deleted one", abc, all(delAt(0), insert(1, "N", "n")),
+			[]string{`ChangeHeader("C", 1, "")`, `ChangeHeader("A", 1, "")`, `InsertHeader(1048576, "N", "n")`, `InsertHeader(1048576, "C", "3")`},
+			[]string{`ChangeHeader("A", 1, "")`, `InsertHeader(2, "N", "n")`}, []string{`ChangeHeader("A", 1, "")`, `InsertHeader(10, "N", "n")`}},
+		{"Insert at the end", abc, insert(3, "N", "n"), []string{`InsertHeader(1048576, "N", "n")`}, nil, nil},
+		{"Insert into nothing", "", insert(0, "N", "n"), []string{`InsertHeader(1048576, "N", "n")`}, nil, nil},
 
-		{"Set", abc, set("b", "n"), []string{`ChangeHeader("B", 1, "n")`}, nil},
-		{"Set, empty", abc, set("B", ""), []string{`ChangeHeader("B", 1, " ")`}, nil},
-		{"Set, folded", abc, set("B", "n\r\n\tm"), []string{`ChangeHeader("B", 1, "n\n\tm")`}, nil},
-		{"Set what it is", abc, set("B", "2"), []string{}, nil},
-		{"Set, missing", abc, set("N", "n"), []string{`AddHeader("N", "n")`}, nil},
-		{"Set, missing, twice", abc, all(set("N", "n"), set("N", "m")), []string{`AddHeader("N", "m")`}, nil},
+		{"Set", abc, set("b", "n"), []string{`ChangeHeader("B", 1, "n")`}, nil, nil},
+		{"Set, empty", abc, set("B", ""), []string{`ChangeHeader("B", 1, " ")`}, nil, nil},
+		{"Set, folded", abc, set("B", "n\r\n\tm"), []string{`ChangeHeader("B", 1, "n\n\tm")`}, nil, nil},
+		{"Set what it is", abc, set("B", "2"), []string{}, nil, nil},
+		{"Set, missing", abc, set("N", "n"), []string{`InsertHeader(1048576, "N", "n")`}, nil, nil},
+		{"Set, missing, twice", abc, all(set("N", "n"), set("N", "m")), []string{`InsertHeader(1048576, "N", "m")`}, nil, nil},
 		// Postfix counts anew after a deletion, Sendmail does not: from the last to the first.
-		{"Set, three", xyxx, set("X", "n"), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "")`, `ChangeHeader("X", 1, "n")`}, nil},
-		{"Set to what a neighbour is", "X: 1\nX: 2\n", set("X", "2"), []string{`ChangeHeader("X", 1, "")`}, nil},
-		{"Set a new one", abc, all(insert(1, "N", "n"), set("N", "m")), []string{`InsertHeader(2, "N", "m")`}, []string{`InsertHeader(9, "N", "m")`}},
-		{"SetAt", xyxx, setAt(2, "n"), []string{`ChangeHeader("X", 2, "n")`}, nil},
-		{"SetAt, in either case", "x: 1\nX: 2\nx: 3\n", setAt(1, "n"), []string{`ChangeHeader("X", 2, "n")`}, nil},
-		{"SetAt, empty", xyxx, setAt(3, ""), []string{`ChangeHeader("X", 3, " ")`}, nil},
-		{"SetAt, forth and back", abc, all(setAt(1, "n"), setAt(1, "2")), []string{}, nil},
+		{"Set, three", xyxx, set("X", "n"), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "")`, `ChangeHeader("X", 1, "n")`}, nil, nil},
+		{"Set to what a neighbour is", "X: 1\nX: 2\n", set("X", "2"), []string{`ChangeHeader("X", 1, "")`}, nil, nil},
+		{"Set a new one", abc, all(insert(0, "N", "n"), set("N", "m")), []string{`InsertHeader(0, "N", "m")`}, nil, nil},
+		{"SetAt", xyxx, setAt(2, "n"), []string{`ChangeHeader("X", 2, "n")`}, nil, nil},
+		{"SetAt, in either case", "x: 1\nX: 2\nx: 3\n", setAt(1, "n"), []string{`ChangeHeader("X", 2, "n")`}, nil, nil},
+		{"SetAt, empty", xyxx, setAt(3, ""), []string{`ChangeHeader("X", 3, " ")`}, nil, nil},
+		{"SetAt, forth and back", abc, all(setAt(1, "n"), setAt(1, "2")), []string{}, nil, nil},
 
-		{"Del", abc, del("b"), []string{`ChangeHeader("B", 1, "")`}, nil},
-		{"Del, three", xyxx, del("X"), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "")`, `ChangeHeader("X", 1, "")`}, nil},
-		{"Del, missing", abc, del("N"), []string{}, nil},
-		{"Del a new one", abc, all(add("N", "n"), del("N")), []string{}, nil},
-		{"DelAt", xyxx, delAt(2), []string{`ChangeHeader("X", 2, "")`}, nil},
-		{"DelAt a new one", abc, all(insert(1, "N", "n"), delAt(1)), []string{}, nil},
-		{"DelAt, one of the same", "X: 1\nX: 1\n", delAt(0), []string{`ChangeHeader("X", 2, "")`}, nil},
-		{"Del and SetAt", xyxx, all(delAt(2), setAt(2, "n")), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "n")`}, nil},
+		{"Del", abc, del("b"), []string{`ChangeHeader("B", 1, "")`}, nil, nil},
+		{"Del, three", xyxx, del("X"), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "")`, `ChangeHeader("X", 1, "")`}, nil, nil},
+		{"Del, missing", abc, del("N"), []string{}, nil, nil},
+		{"Del a new one", abc, all(add("N", "n"), del("N")), []string{}, nil, nil},
+		{"DelAt", xyxx, delAt(2), []string{`ChangeHeader("X", 2, "")`}, nil, nil},
+		{"DelAt a new one", abc, all(insert(1, "N", "n"), delAt(1)), []string{}, nil, nil},
+		{"DelAt, one of the same", "X: 1\nX: 1\n", delAt(0), []string{`ChangeHeader("X", 2, "")`}, nil, nil},
+		{"Del and SetAt", xyxx, all(delAt(2), setAt(2, "n")), []string{`ChangeHeader("X", 3, "")`, `ChangeHeader("X", 2, "n")`}, nil, nil},
 
-		{"deleted and added: changed", abc, all(del("B"), insert(1, "B", "n")), []string{`ChangeHeader("B", 1, "n")`}, nil},
-		{"deleted and added: as it was", abc, all(del("B"), insert(1, "B", "2")), []string{}, nil},
-		{"deleted and added in other case", abc, all(del("B"), insert(1, "b", "2")), []string{`ChangeHeader("B", 1, "")`, `InsertHeader(2, "b", "2")`},
-			[]string{`ChangeHeader("B", 1, "")`, `InsertHeader(9, "b", "2")`}},
+		{"deleted and added: changed", abc, all(del("B"), insert(1, "B", "n")), []string{`ChangeHeader("B", 1, "n")`}, nil, nil},
+		{"deleted and added: as it was", abc, all(del("B"), insert(1, "B", "2")), []string{}, nil, nil},
+		{"deleted and added in other case", abc, all(del("B"), insert(1, "b", "2")),
+			[]string{`ChangeHeader("C", 1, "")`, `ChangeHeader("B", 1, "")`, `InsertHeader(1048576, "b", "2")`, `InsertHeader(1048576, "C", "3")`},
+			[]string{`ChangeHeader("B", 1, "")`, `InsertHeader(2, "b", "2")`}, []string{`ChangeHeader("B", 1, "")`, `InsertHeader(9, "b", "2")`}},
 		{"changed: deleted and added", "X: 1\nX: 2\nX: 3\nX: 4\n", all(setAt(0, "2"), setAt(1, "3"), setAt(2, "4"), setAt(3, "5")),
-			[]string{`ChangeHeader("X", 1, "")`, `InsertHeader(1048576, "X", "5")`}, nil},
+			[]string{`ChangeHeader("X", 1, "")`, `InsertHeader(1048576, "X", "5")`}, nil, nil},
 		// No change makes a value that is nothing at all: to give one deletes.
 		{"nothing at all stays so", "X: 1\nA: 1\nX:\n", all(delAt(0), delAt(0), add("A", "2")),
-			[]string{`ChangeHeader("A", 1, "")`, `ChangeHeader("X", 1, "")`, `InsertHeader(1048576, "A", "2")`}, nil},
-		{"Reset", abc, all(del("A"), add("N", "n"), setAt(0, "n"), reset), []string{}, nil},
-		{"Reset, then edited", abc, all(del("A"), reset, setAt(0, "n")), []string{`ChangeHeader("A", 1, "n")`}, nil},
+			[]string{`ChangeHeader("A", 1, "")`, `ChangeHeader("X", 1, "")`, `InsertHeader(1048576, "A", "2")`}, nil, nil},
+		{"Reset", abc, all(del("A"), add("N", "n"), setAt(0, "n"), reset), []string{}, nil, nil},
+		{"Reset, then edited", abc, all(del("A"), reset, setAt(0, "n")), []string{`ChangeHeader("A", 1, "n")`}, nil, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -198,8 +233,12 @@ func TestHeaderCalls(t *testing.T) {
 					seen = text(h, mta.spaced)
 					return milter.SMFIS_CONTINUE
 				})
-				want := test.postfix
-				if mta.Kind == miltertest.KindSendmail && test.sendmail != nil {
+				want := test.calls
+				switch {
+				case mta.spaced || test.postfix == nil:
+				case mta.Kind == miltertest.KindPostfix:
+					want = test.postfix
+				default:
 					want = test.sendmail
 				}
 				assert.Equal(t, want, mta.calls(r), mta)
@@ -220,8 +259,8 @@ func TestHeaderVerdicts(t *testing.T) {
 		status, verdict milter.Status
 		calls           []string
 	}{
-		{milter.SMFIS_CONTINUE, milter.SMFIS_ACCEPT, []string{`AddHeader("N", "n")`}},
-		{milter.SMFIS_ACCEPT, milter.SMFIS_ACCEPT, []string{`AddHeader("N", "n")`}},
+		{milter.SMFIS_CONTINUE, milter.SMFIS_ACCEPT, []string{`InsertHeader(1048576, "N", "n")`}},
+		{milter.SMFIS_ACCEPT, milter.SMFIS_ACCEPT, []string{`InsertHeader(1048576, "N", "n")`}},
 		{milter.SMFIS_REJECT, milter.SMFIS_REJECT, []string{}},
 		{milter.SMFIS_TEMPFAIL, milter.SMFIS_TEMPFAIL, []string{}},
 		{milter.SMFIS_DISCARD, milter.SMFIS_DISCARD, []string{}},
@@ -258,7 +297,7 @@ func TestHeaderAfterModifier(t *testing.T) {
 				return milter.SMFIS_CONTINUE
 			})
 			assert.Equal(t, []string{`AddHeader("M", "m")`, `ReplaceBody(5 bytes)`, `AddRcpt("<n@example.org>")`, `Quarantine("odd")`,
-				`ChangeHeader("A", 1, "n")`, `AddHeader("N", "n")`}, mta.calls(r))
+				`ChangeHeader("A", 1, "n")`, `InsertHeader(1048576, "N", "n")`}, mta.calls(r))
 			assert.Equal(t, "A: n\nB: 2\nC: 3\nM: m\nN: n\n", r.Header.String())
 		})
 	}
@@ -267,8 +306,11 @@ func TestHeaderAfterModifier(t *testing.T) {
 // What cannot be in a header is refused at once, and leaves the header as it was.
 func TestHeaderArguments(t *testing.T) {
 	t.Parallel()
-	fields := map[string][2]string{
-		"empty name": {"", "n"}, "name with LF": {"N\n", "n"}, "name with CR": {"N\r", "n"}, "name with NUL": {"N\x00", "n"},
+	names := map[string]string{
+		"empty name": "", "name with LF": "N\n", "name with CR": "N\r", "name with NUL": "N\x00", "name with blank in front": " N",
+		"name with blank behind": "N ", "name with blank within": "N M", "name with tab in front": "\tN", "name of a blank": " ",
+		"name with colon": "N:", "name with a field": "N: n\nM", "name with DEL": "N\x7f", "name with ESC": "\x1b[0mN",
+		"name with 8 bits": "N\xfc", "name in UTF-8": "N\u00fc",
 	}
 	values := map[string]string{
 		"NUL": "n\x00", "CR": "n\rm", "LF": "n\nm", "LF at the end": "n\n", "empty line": "n\n\n m", "CRLF": "n\r\nB: m", "CR in fold": "n\r \r\n m",
@@ -278,10 +320,10 @@ func TestHeaderArguments(t *testing.T) {
 		"Insert, index -1": insert(-1, "N", "n"), "Insert, index beyond": insert(4, "N", "n"), "SetAt, index -1": setAt(-1, "n"), "SetAt, index beyond": setAt(3, "n"),
 		"DelAt, index -1": delAt(-1), "DelAt, index beyond": delAt(3),
 	}
-	for name, f := range fields {
-		edits["Add, "+name] = add(f[0], f[1])
-		edits["Insert, "+name] = insert(0, f[0], f[1])
-		edits["Set, "+name] = set(f[0], f[1])
+	for what, name := range names {
+		edits["Add, "+what] = add(name, "n")
+		edits["Insert, "+what] = insert(0, name, "n")
+		edits["Set, "+what] = set(name, "n")
 	}
 	for name, value := range values {
 		edits["Add, "+name] = add("N", value)
@@ -406,11 +448,11 @@ func TestHeaderGrantedAlone(t *testing.T) {
 		edit    func(h *milter.Header) error
 		calls   []string
 	}{
-		{"new ones", milter.SMFIF_ADDHDRS, abc, all(add("N", "n"), add("M", "m"), set("N", "k"), setAt(4, "l"), del("M")), []string{`AddHeader("N", "k")`}},
+		{"new ones", milter.SMFIF_ADDHDRS, abc, all(add("N", "n"), add("M", "m"), set("N", "k"), setAt(4, "l"), del("M")), []string{`InsertHeader(1048576, "N", "k")`}},
 		{"new one deleted", milter.SMFIF_ADDHDRS, abc, all(insert(1, "N", "n"), delAt(1)), []string{}},
 		{"changes only", milter.SMFIF_CHGHDRS, "X: 1\nX: 2\nX: 3\nX: 4\n", all(setAt(0, "2"), setAt(1, "3"), setAt(2, "4"), setAt(3, "5")),
 			[]string{`ChangeHeader("X", 4, "5")`, `ChangeHeader("X", 3, "4")`, `ChangeHeader("X", 2, "3")`, `ChangeHeader("X", 1, "2")`}},
-		{"one before its like", milter.SMFIF_ADDHDRS, "X: 1\nX: 2\n", insert(0, "X", "n"), []string{`InsertHeader(1, "X", "n")`}},
+		{"one before its like", milter.SMFIF_ADDHDRS, "X: 1\nX: 2\n", insert(0, "X", "n"), []string{`InsertHeader(0, "X", "n")`}},
 		{"nothing", milter.SMFIF_CHGBODY, abc, all(del("N"), reset), []string{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -473,6 +515,72 @@ func TestHeaderTooLate(t *testing.T) {
 			assert.Equal(t, r.Header.String(), text(kept, mta.spaced))
 			assert.Equal(t, []string{`ChangeHeader("B", 1, "n")`}, mta.calls(r))
 		})
+	}
+}
+
+// All that RFC 5322 allows in a name is taken, and an edit may be of a field whose name the MTA has let pass.
+func TestHeaderNames(t *testing.T) {
+	t.Parallel()
+	const odd = "!#$%&'*+-./09;<=>?@AZ[\\]^_`az{|}~\""
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			r := mta.sendFields(t, []field{{"B\xfc", "1"}, {"B\xfc", "2"}, {"C\xfc", "3"}}, func(h *milter.Header) {
+				assert.NoError(t, all(add(odd, "n"), set("B\xfc", "m"), setAt(1, "k"))(h))
+				assert.ErrorIs(t, h.Set("D\xfc", "n"), milter.ErrArgument)
+			})
+			assert.Equal(t, "B\xfc: m\nC\xfc: k\n"+odd+": n\n", r.Header.String())
+		})
+	}
+}
+
+// Names are the same in upper and lower case of ASCII alone: an MTA takes the Kelvin sign for no k, and the long s for no s.
+func TestHeaderASCII(t *testing.T) {
+	t.Parallel()
+	const kelvin, longS = "X-\u212aey", "\u017fubject"
+	for _, mta := range headerMTAs() {
+		t.Run(mta.String(), func(t *testing.T) {
+			t.Parallel()
+			r := mta.sendFields(t, []field{{kelvin, "1"}, {"x-KEY", "2"}, {longS, "3"}, {"SUBJECT", "4"}}, func(h *milter.Header) {
+				assert.Equal(t, []string{"2"}, h.Values("x-key"))
+				assert.Equal(t, []string{"1"}, h.Values(kelvin))
+				assert.Equal(t, "4", h.Get("Subject"))
+				assert.NoError(t, all(set("X-Key", "n"), del("subject"))(h))
+			})
+			assert.Equal(t, []string{`ChangeHeader("SUBJECT", 1, "")`, `ChangeHeader("x-KEY", 1, "n")`}, mta.calls(r))
+			assert.Equal(t, kelvin+": 1\nx-KEY: n\n"+longS+": 3\n", r.Header.String())
+		})
+	}
+}
+
+// All gives the fields that there were when it began, whatever is done to them meanwhile.
+func TestHeaderEditedWhileRead(t *testing.T) {
+	t.Parallel()
+	sent, _, _ := numbered(200)
+	for _, mta := range headerMTAs() {
+		for name, sent := range map[string]string{"short": abc + xyxx, "long": sent + xyxx} {
+			t.Run(mta.String()+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				mta.sendEdited(t, &milter.Server{Actions: changesHeader}, sent, func(h *milter.Header, _ *milter.Modifier) milter.Status {
+					unedited := fields(h)
+					for range 2 { // not edited yet, then edited
+						before := fields(h)
+						var seen []field
+						for name, value := range h.All() {
+							seen = append(seen, field{name, value})
+							assert.NoError(t, all(insert(0, "X", "n"), setAt(1, "m"), add("N", "n"), delAt(h.Len()/2), set("Y", "n"))(h))
+						}
+						assert.Equal(t, before, seen)
+						for range h.All() {
+							h.Reset()
+						}
+						assert.Equal(t, unedited, fields(h))
+						assert.NoError(t, all(del("X"), add("X", "m"))(h))
+					}
+					return milter.SMFIS_CONTINUE
+				})
+			})
+		}
 	}
 }
 

@@ -390,9 +390,9 @@ func TestServerMacros(t *testing.T) {
 		asked []string
 		want  map[string]bool
 	}{
-		"without it": {[]string{"j"}, map[string]bool{"v": true, "j": true, "{daemon_name}": false}},
-		"with it":    {[]string{"v"}, map[string]bool{"v": true, "j": false, "{daemon_name}": false}},
-		"none asked": {nil, map[string]bool{"v": true, "j": true, "{daemon_name}": true}},
+		"without it": {[]string{"j"}, map[string]bool{"v": true, "{daemon_addr}": true, "j": true, "{daemon_name}": false}},
+		"with it":    {[]string{"v"}, map[string]bool{"v": true, "{daemon_addr}": true, "j": false, "{daemon_name}": false}},
+		"none asked": {nil, map[string]bool{"v": true, "{daemon_addr}": true, "j": true, "{daemon_name}": true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/libmilter/go-libmilter/internal/ascii"
 	"github.com/libmilter/go-libmilter/test/harness"
 )
 
@@ -97,17 +98,17 @@ func (k *sink) serve(conn net.Conn) {
 // command does what a command says, and returns the reply.
 func (k *sink) command(text *textproto.Conn, mail *harness.Mail, line string) (reply string, err error) {
 	verb, arg, _ := strings.Cut(line, " ")
-	switch strings.ToUpper(verb) {
-	case "EHLO":
+	switch ascii.ToLower(verb) {
+	case "ehlo":
 		return "250-sink\r\n250-8BITMIME\r\n250-SIZE\r\n250 DSN", nil
-	case "MAIL":
+	case "mail":
 		*mail = harness.Mail{}
 		mail.From, err = parsePath(arg)
-	case "RCPT":
+	case "rcpt":
 		var rcpt harness.Path
 		rcpt, err = parsePath(arg)
 		mail.Rcpts = append(mail.Rcpts, rcpt)
-	case "DATA":
+	case "data":
 		if err := text.PrintfLine("354 go on"); err != nil {
 			return "", err
 		}
@@ -116,7 +117,7 @@ func (k *sink) command(text *textproto.Conn, mail *harness.Mail, line string) (r
 			return "", err
 		}
 		k.take(*mail, string(content))
-	case "QUIT":
+	case "quit":
 		return "221 bye", nil
 	}
 	return "250 ok", err
