@@ -73,23 +73,19 @@ func (h *Header) All() iter.Seq2[string, string] {
 // Get gives the value of the first field of this name, without blanks in front; "" if there is none. Folded lines and
 // encoded words are left as they are.
 func (h *Header) Get(name string) string {
-	for f := range h.fields().Named(name) {
-		return content(f.Value)
-	}
-	return ""
+	f, _ := h.fields().First(name)
+	return content(f.Value)
 }
 
 // Has tells whether there is a field of this name.
 func (h *Header) Has(name string) bool {
-	for range h.fields().Named(name) {
-		return true
-	}
-	return false
+	_, ok := h.fields().First(name)
+	return ok
 }
 
 // Values gives the values of all fields of this name, as Get does; nil if there are none.
 func (h *Header) Values(name string) (values []string) {
-	for f := range h.fields().Named(name) {
+	for _, f := range h.fields().Named(name) {
 		values = append(values, content(f.Value))
 	}
 	return values
@@ -122,7 +118,8 @@ func (h *Header) Insert(i int, name, value string) error {
 // Set gives the first field of this name another value and deletes the others, or adds one at the end if there is none.
 // Errors: see Add.
 func (h *Header) Set(name, value string) error {
-	if !h.Has(name) {
+	named := h.fields().Named(name)
+	if len(named) == 0 {
 		return h.insert("smfi_addheader", h.Len(), name, value)
 	}
 	const op = "smfi_chgheader"
@@ -130,9 +127,8 @@ func (h *Header) Set(name, value string) error {
 	if err != nil {
 		return err
 	}
-	needs := h.needsAll(name)
 	h.list.SetNamed(name, value)
-	return h.granted(op, needs)
+	return h.granted(op, needs(named...))
 }
 
 // SetAt gives the i-th field, counted from 0, another value. An i beyond Len is ErrArgument. Other errors: see Add.
@@ -156,9 +152,9 @@ func (h *Header) Del(name string) error {
 	if err := h.editable(op); err != nil {
 		return err
 	}
-	needs := h.needsAll(name)
+	named := h.fields().Named(name)
 	h.list.DeleteNamed(name)
-	return h.granted(op, needs)
+	return h.granted(op, needs(named...))
 }
 
 // DelAt deletes the i-th field, counted from 0. An i beyond Len is ErrArgument. Other errors: see Add.
@@ -178,20 +174,16 @@ func (h *Header) DelAt(i int) error {
 // Reset takes back all edits.
 func (h *Header) Reset() { h.fields().Reset() }
 
-// needs gives the action that an edit of a field is: a new one is never changed.
-func needs(f header.Field) Action {
-	if f.Origin == 0 {
-		return SMFIF_ADDHDRS
+// needs gives the actions that an edit of fields is: a new one is never changed.
+func needs(fields ...header.Field) (actions Action) {
+	for _, f := range fields {
+		if f.Origin == 0 {
+			actions |= SMFIF_ADDHDRS
+		} else {
+			actions |= SMFIF_CHGHDRS
+		}
 	}
-	return SMFIF_CHGHDRS
-}
-
-// needsAll gives the actions that an edit of all fields of a name is.
-func (h *Header) needsAll(name string) (all Action) {
-	for f := range h.fields().Named(name) {
-		all |= needs(f)
-	}
-	return all
+	return actions
 }
 
 func (h *Header) insert(op string, i int, name, value string) error {

@@ -24,6 +24,9 @@ const chunkSize = 65535
 // Every method gives ErrStage once EOM has returned, ErrNotNegotiated for an action that the filter did not ask for or the
 // MTA does not have, and ErrConnection if the MTA is gone, which then gets no reply either. The changes take effect when the
 // mail is accepted. Each is sent to the MTA at once, so that a change cannot be taken back.
+//
+// Texts are handed on as C would hand them on, but for what would cut a packet or a line short: the name of a header field, too,
+// though an MTA takes " X" for more of the field before and "X: y" for another name. Header, of a Message, refuses those.
 type Modifier struct {
 	session *Session
 	over    chan struct{} // closed when EOM returns
@@ -141,7 +144,8 @@ func (s *Session) tooLarge(size int) error {
 	return fmt.Errorf("%w: %d bytes, over the %d of Server.MaxDataSize", ErrArgument, size, s.filter.maxDataSize)
 }
 
-// AddHeader is smfi_addheader: it adds a header field at the end of the header. Lines of a folded value are parted by LF
+// AddHeader is smfi_addheader: it adds a header field at the end of the header, on Postfix; Sendmail puts one before the first
+// of its name, or in the place of one that a filter before this one has deleted, or that Sendmail would add itself. Lines of a folded value are parted by LF
 // or CRLF and begin with a blank; value may be empty. The MTA puts a space between colon and value, unless
 // SMFIP_HDR_LEADSPC was negotiated. Name and value are not looked at beyond line ends and NUL: a name has no blank and no
 // colon, and 8-bit text is for the caller to encode. Needs SMFIF_ADDHDRS.
@@ -183,10 +187,14 @@ func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	})
 }
 
-// InsertHeader is smfi_insheader: it inserts a field at an index, counted from 0. 0 and 1 put it in front of all that EOM has
-// been shown; beyond that MTAs differ, for they count fields of their own: Postfix the Received field that it adds, which
-// 0 alone puts the new one before, and Sendmail nine, used or not (0 to 8 are all in front), and it inserts behind the one
-// it counts to. Package miltertest knows where a field comes to stand. Values are as in AddHeader. Needs SMFIF_ADDHDRS.
+// InsertHeader is smfi_insheader: it inserts a field at an index, counted from 0. 0 puts it in front of all that EOM has been
+// shown, and of the Received field that the MTA adds; an index beyond the end puts it behind all. In between MTAs count what
+// they do not show. Postfix counts its own Received field, which is the first unless PREPEND (access(5), header_checks(5)) or a
+// filter before this one has put others before it, or header_checks has dropped it; it inserts before the field that it counts
+// to, so that 1 is in front of all but for these. Sendmail counts a place for each H line of its configuration, used or not,
+// nine by default (0 to 8 are in front), and the fields that filters before this one have deleted, and inserts behind the field
+// that it counts to. Package miltertest knows where a field comes to stand by default. Values are as in AddHeader. Needs
+// SMFIF_ADDHDRS.
 //
 // Errors: ErrArgument as in ChangeHeader; see also Modifier.
 //

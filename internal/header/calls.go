@@ -219,10 +219,10 @@ func insertions(sent, fields []Field, t Terms) (calls []Call) {
 // displaced returns the names of the new fields that Sendmail has added one of as well, as the mail came without: that is to
 // go. On Postfix there is none, and to delete it does nothing.
 func displaced(sent, fields []Field) (names []string) {
-	for _, f := range fields {
-		if !f.kept() && slices.ContainsFunc(sendmailOwn, f.is) && !slices.ContainsFunc(names, f.is) &&
-			!slices.ContainsFunc(sent, func(s Field) bool { return s.is(f.Name) }) {
-			names = append(names, f.Name)
+	for _, own := range sendmailOwn {
+		added := slices.IndexFunc(fields, func(f Field) bool { return !f.kept() && f.is(own) })
+		if added >= 0 && !slices.ContainsFunc(sent, func(f Field) bool { return f.is(own) }) {
+			names = append(names, fields[added].Name)
 		}
 	}
 	return names

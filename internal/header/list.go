@@ -3,7 +3,6 @@
 package header
 
 import (
-	"iter"
 	"slices"
 
 	"github.com/libmilter/go-libmilter/internal/ascii"
@@ -21,8 +20,9 @@ type List struct {
 	now    []Field // what the fields are; nil after an edit, until they are asked for
 	edited bool
 
-	order *sequence            // all entries; nil until the first edit
-	names map[string]*sequence // those of a name in lower case; nil until a long header is asked for one
+	order   *sequence            // all entries; nil until the first edit
+	names   map[string]*sequence // those of a name in lower case; nil until a long header is asked for one
+	spreads int                  // how often the entries were given other places
 }
 
 // entry is a field of a header that is edited.
@@ -49,7 +49,7 @@ func (l *List) Sent() []Field { return l.sent }
 
 // Fields returns the fields as they are now, and stay in what it has returned. They are not to be changed.
 func (l *List) Fields() []Field {
-	if l.now == nil {
+	if l.now == nil && l.order != nil {
 		l.now = make([]Field, 0, l.order.length)
 		for e := range l.order.all() {
 			l.now = append(l.now, e.Field)
@@ -71,29 +71,49 @@ func (l *List) Len() int {
 
 // At returns the i-th field, counted from 0. It panics if there are fewer.
 func (l *List) At(i int) Field {
-	if l.now != nil {
-		return l.now[i]
+	if l.now == nil && l.order != nil {
+		return l.order.at(i).Field
 	}
-	return l.order.at(i).Field
+	return l.now[i]
 }
 
-// Named returns the fields of a name, in order. The list is not to be edited meanwhile.
-func (l *List) Named(name string) iter.Seq[Field] {
-	return func(yield func(Field) bool) {
-		if l.order == nil && len(l.sent) < long {
-			for i := range l.sent {
-				if ascii.EqualFold(l.sent[i].Name, name) && !yield(l.sent[i]) {
-					return
-				}
+// First returns the first field of a name, and whether there is one.
+func (l *List) First(name string) (f Field, ok bool) {
+	switch {
+	case l.order == nil && len(l.sent) < long:
+		for i := range l.sent {
+			if ascii.EqualFold(l.sent[i].Name, name) {
+				return l.sent[i], true
 			}
-			return
 		}
-		for e := range l.named(name) {
-			if !yield(e.Field) {
-				return
+	case l.short():
+		for e := range l.order.all() {
+			if ascii.EqualFold(e.Name, name) {
+				return e.Field, true
 			}
+		}
+	default:
+		if named := l.index()[ascii.ToLower(name)]; named != nil && named.length > 0 {
+			return named.at(0).Field, true
 		}
 	}
+	return Field{}, false
+}
+
+// Named returns the fields of a name, in order.
+func (l *List) Named(name string) (fields []Field) {
+	if l.order == nil && len(l.sent) < long {
+		for _, f := range l.sent {
+			if ascii.EqualFold(f.Name, name) {
+				fields = append(fields, f)
+			}
+		}
+		return fields
+	}
+	for _, e := range l.named(name) {
+		fields = append(fields, e.Field)
+	}
+	return fields
 }
 
 // Insert inserts a new field so that it is the i-th, counted from 0. It panics if i is beyond Len.
@@ -102,7 +122,7 @@ func (l *List) Insert(i int, name, value string) {
 	e := &entry{Field: Field{Name: name, Value: value}, place: l.room(i)}
 	l.order.add(e)
 	if l.names != nil {
-		l.index(e)
+		l.enter(e)
 	}
 }
 
@@ -118,21 +138,17 @@ func (l *List) Delete(i int) {
 	l.remove(l.order.at(i))
 }
 
-// SetNamed gives the first field of a name another value and deletes the others. It reports whether there was one.
-func (l *List) SetNamed(name, value string) bool {
-	named := slices.Collect(l.named(name))
-	if len(named) == 0 {
-		return false
-	}
+// SetNamed gives the first field of a name another value and deletes the others. There must be one.
+func (l *List) SetNamed(name, value string) {
 	l.edit()
+	named := l.named(name)
 	named[0].Value = value
 	l.remove(named[1:]...)
-	return true
 }
 
 // DeleteNamed deletes all fields of a name.
 func (l *List) DeleteNamed(name string) {
-	if named := slices.Collect(l.named(name)); len(named) > 0 {
+	if named := l.named(name); len(named) > 0 {
 		l.edit()
 		l.remove(named...)
 	}
@@ -160,32 +176,41 @@ func (l *List) open() {
 	}
 }
 
-// named returns the entries of a name, in order.
-func (l *List) named(name string) iter.Seq[*entry] {
+// short reports whether entries are looked through for a name.
+func (l *List) short() bool {
 	l.open()
-	if l.names == nil && l.order.length < long {
-		return func(yield func(*entry) bool) {
-			for e := range l.order.all() {
-				if ascii.EqualFold(e.Name, name) && !yield(e) {
-					return
-				}
-			}
-		}
-	}
-	if l.names == nil {
-		l.names = map[string]*sequence{}
-		for e := range l.order.all() {
-			l.index(e)
-		}
-	}
-	if named := l.names[ascii.ToLower(name)]; named != nil {
-		return named.all()
-	}
-	return func(func(*entry) bool) {}
+	return l.names == nil && l.order.length < long
 }
 
-// index enters an entry with its name.
-func (l *List) index(e *entry) {
+// named returns the entries of a name, in order.
+func (l *List) named(name string) (named []*entry) {
+	if !l.short() {
+		if named := l.index()[ascii.ToLower(name)]; named != nil {
+			return slices.Concat(named.pieces...)
+		}
+		return nil
+	}
+	for e := range l.order.all() {
+		if ascii.EqualFold(e.Name, name) {
+			named = append(named, e)
+		}
+	}
+	return named
+}
+
+// index returns the entries by name.
+func (l *List) index() map[string]*sequence {
+	if l.names == nil {
+		l.open()
+		l.names = map[string]*sequence{}
+		for e := range l.order.all() {
+			l.enter(e)
+		}
+	}
+	return l.names
+}
+
+func (l *List) enter(e *entry) {
 	key := ascii.ToLower(e.Name)
 	named := l.names[key]
 	if named == nil {
@@ -224,6 +249,7 @@ func (l *List) room(i int) int64 {
 
 // spread gives the entries places that are apart again: after some forty insertions at one place.
 func (l *List) spread() {
+	l.spreads++
 	place := int64(0)
 	for e := range l.order.all() {
 		e.place = place
