@@ -10,7 +10,7 @@ mapfile -t cgo < <(go list -f '{{join .CgoFiles "\n"}}')
 go tool cgo -objdir "$work" -importpath "$(go list)" -- -I. "${cgo[@]}"
 
 for standard in c17 c2x; do
-	for file in *.c test/cfilter/*.c test/conformance/cfilter/*.c bench/cfilter/*.c bench/load/*.c; do
+	for file in *.c test/cfilter/*.c test/endless/*.c test/conformance/cfilter/*.c bench/cfilter/*.c bench/load/*.c; do
 		echo "gcc -std=$standard $file"
 		gcc -std=$standard -Wall -Wextra -Werror -fsyntax-only -I. -I"$work" "$file"
 	done
