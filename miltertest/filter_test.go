@@ -244,19 +244,17 @@ func TestCloseCutsOff(t *testing.T) {
 func TestStuckCallback(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	started := time.Now()
 	outcome := try(t, func(t testing.TB) {
 		f := miltertest.Start(t, milter.SMFIF_NONE, milter.Callbacks{Helo: func(*milter.Session, string) milter.Status {
 			<-release
 			return milter.SMFIS_CONTINUE
 		}})
 		mta := miltertest.Postfix()
-		mta.Timeout = 100 * time.Millisecond
+		mta.Limit = 100 * time.Millisecond // of Helo, the first step that is answered
 		f.With(mta).Send(miltertest.Mail{Helo: "stuck.example.org"})
 		panic("answered")
 	})
 	close(release)
-	assert.Less(t, time.Since(started), time.Minute)
 	assert.True(t, outcome.ended)
 	assert.Contains(t, outcome.text(), "miltertest: Helo: the filter did not answer in time: i/o timeout")
 	assert.Contains(t, outcome.text(), "< SMFIC_OPTNEG version 6, actions SMFIF_NONE")
@@ -304,8 +302,7 @@ func TestDialRefused(t *testing.T) {
 // A session that Shutdown has cut off is nothing that the test's end waits for.
 func TestShutdownCutsOff(t *testing.T) {
 	t.Parallel()
-	began := time.Now()
-	outcome := try(t, func(t testing.TB) {
+	outcome := try(t, func(t testing.TB) { // it fails if the test's end waits
 		f := miltertest.Start(t, milter.SMFIF_NONE, milter.Callbacks{})
 		f.Connect()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
@@ -313,5 +310,4 @@ func TestShutdownCutsOff(t *testing.T) {
 		require.ErrorIs(t, f.Server.Shutdown(ctx), context.DeadlineExceeded)
 	})
 	assert.False(t, outcome.failed, outcome.text())
-	assert.Less(t, time.Since(began), 9*time.Second)
 }
