@@ -91,6 +91,9 @@ func reset(h *milter.Header) error {
 // long is a folded value over the length that a line of SMTP may have.
 var long = strings.Repeat("n", 900) + "\n\t" + strings.Repeat("o", 900) + "\n " + strings.Repeat("p", 900)
 
+// odd are fields that must stay what they are if they are given again.
+var odd = "B:2\nC:\t3\nD:\nE: \nF:  6 \nG: 7\n\tmore\n  again\nH:\n\tat once\nI: \xff\x80\nJ: " + long + "\nb: 10\nReceived: 11\nTo: <a@example.org>\nX!#$%&'*+-^_`{|}~: 12\n"
+
 // numbered gives n fields, and what many edits make of them.
 func numbered(n int) (sent string, edit func(h *milter.Header) error, want string) {
 	var edits []func(h *milter.Header) error
@@ -182,6 +185,7 @@ var headerCases = []headerCase{
 		}
 		return nil
 	}, "N: 0\nN: 1\nN: 2\nN: 3\nN: 4\nN: 5\nN: 6\nN: 7\nN: 8\nN: 9\nN: 10\nN: 11\n" + abc},
+	{"inserted before what was written oddly", "A: 1\n" + odd, insert(1, "N", "n"), "A: 1\nN: n\n" + odd},
 	{"inserted behind own ones", named + abc, all(insert(4, "N", "n"), insert(1, "M", "m")), "From: a@example.org\nM: m\n" + strings.TrimPrefix(named, "From: a@example.org\n") + "N: n\n" + abc},
 	{"empty ones", abc, all(insert(0, "L", ""), insert(2, "M", ""), add("N", "")), "L: \nA: 1\nM: \nB: 2\nC: 3\nN: \n"},
 	{"folded ones", abc, all(insert(0, "L", "l\n\tmore"), insert(2, "M", "m\n more"), add("N", long)), "L: l\n\tmore\nA: 1\nM: m\n more\nB: 2\nC: 3\nN: " + long + "\n"},
@@ -381,7 +385,7 @@ func (c headerCase) delivered(fields []string) string {
 	var b strings.Builder
 	for _, field := range fields {
 		name, value, _ := strings.Cut(field, ":")
-		has := regexp.MustCompile(`(?mi)^` + name + ` ?:`)
+		has := regexp.MustCompile(`(?mi)^` + regexp.QuoteMeta(name) + ` ?:`)
 		added := addedByMTA[name]
 		if added != nil && added.MatchString(strings.Join(strings.Fields(value), " ")) &&
 			(name == "Received" || !has.MatchString(c.sent) && !has.MatchString(c.want)) {
