@@ -187,12 +187,12 @@ func needs(fields ...header.Field) (actions Action) {
 }
 
 func (h *Header) insert(op string, i int, name, value string) error {
-	if err := checkFieldName(name); err != nil {
-		return &Error{op, err}
-	}
 	value, err := h.check(op, name, value)
 	if err != nil {
 		return err
+	}
+	if err := checkFieldName(name); err != nil {
+		return &Error{op, err}
 	}
 	if err := h.checkIndex(op, i, h.Len()); err != nil {
 		return err

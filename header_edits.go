@@ -10,6 +10,9 @@ import (
 
 // send makes the edits. Nothing is sent if one of them is not allowed.
 func (h *Header) send(m *Modifier) error {
+	if !h.list.Edited() {
+		return nil
+	}
 	s := m.session
 	can := s.terms.actions
 	calls := h.list.Calls(header.Terms{

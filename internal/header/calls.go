@@ -60,9 +60,6 @@ var sendmailOwn = []string{"return-path", "resent-date", "date", "resent-from", 
 
 // Calls returns the calls that make the header as it was sent what it is now: the fewest that do so on both MTAs.
 func (l *List) Calls(t Terms) []Call {
-	if !l.edited {
-		return nil
-	}
 	sent, fields := l.sent, l.plan(t)
 	return append(changes(sent, fields), insertions(sent, fields, t)...)
 }
@@ -84,8 +81,25 @@ func (l *List) plan(t Terms) []Field {
 	if settled(now, fields) || !t.Add || !t.Change || !t.Exact {
 		return fields
 	}
-	if certain, ok := align(l.sent, now, t, false); ok && mayMove(now, certain, t) {
+	certain, ok := align(l.sent, now, t, false)
+	if !ok {
+		certain = putBehind(now)
+	}
+	if mayMove(now, certain, t) {
 		return certain
+	}
+	return fields
+}
+
+// putBehind returns the fields with all from the first new one between two on as new ones, which go to the end.
+func putBehind(now []Field) []Field {
+	fields := slices.Clone(now)
+	i := max(slices.IndexFunc(fields, Field.kept), 0)
+	for i < len(fields) && fields[i].kept() {
+		i++
+	}
+	for ; i < len(fields); i++ {
+		fields[i].Origin = 0
 	}
 	return fields
 }

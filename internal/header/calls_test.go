@@ -96,6 +96,32 @@ func FuzzCalls(f *testing.F) {
 	})
 }
 
+// In a header that is too long to look for the fewest calls, too, a field comes to stand where it was put.
+func TestCallsLong(t *testing.T) {
+	t.Parallel()
+	const n = 5_000
+	for _, behind := range []int{1, 10, mostMoved} {
+		l := NewList(fieldsOf(n))
+		l.Insert(0, "N", "front")
+		l.Delete(2)
+		l.Set(3, "changed")
+		l.Insert(l.Len()-behind, "N", "between")
+		l.Delete(l.Len() - 1)
+		l.Insert(l.Len(), "N", "end")
+		var header []held
+		for _, f := range fieldsOf(n) {
+			header = append(header, held{Field: f})
+		}
+		var want []Field
+		for _, f := range l.Fields() {
+			want = append(want, Field{Name: f.Name, Value: f.Value})
+		}
+		calls := l.Calls(everything)
+		assert.Len(t, calls, 6+2*(behind-1))
+		assert.True(t, slices.Equal(want, apply(t, header, calls)))
+	}
+}
+
 // Where new fields cannot be put behind all others, the MTAs are told apart, once there is one between two.
 func TestCallsBetween(t *testing.T) {
 	t.Parallel()
