@@ -11,8 +11,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/libmilter/go-libmilter/internal/inet"
 	"github.com/libmilter/go-libmilter/internal/ascii"
+	"github.com/libmilter/go-libmilter/internal/inet"
 )
 
 // address is a listening address as smfi_setconn takes it, taken apart.
