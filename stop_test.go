@@ -114,12 +114,13 @@ func withEndlessPoll(t testing.TB) option {
 // An idle server stops at once, not when libmilter next looks, which it does every five seconds, and here never.
 func TestStopIdle(t *testing.T) {
 	t.Parallel()
+	endless := withEndlessPoll(t)
 	for kind, addr := range everyAddress(t) {
 		for _, how := range []string{"shutdown", "close"} {
 			for _, worked := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/%t", kind, how, worked), func(t *testing.T) {
 					t.Parallel()
-					p := startKind(t, idle, kind, addr(), withArg(how), withEndlessPoll(t))
+					p := startKind(t, idle, kind, addr(), withArg(how), endless)
 					if worked { // idle again
 						w := p.session()
 						w.open()
