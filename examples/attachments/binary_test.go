@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
@@ -88,11 +89,8 @@ func openSigned(pieces ...string) []byte {
 }
 
 // deepBER is elements in each other.
-func deepBER(depth int) (element []byte) {
-	for range depth {
-		element = openBER(0x30, element)
-	}
-	return element
+func deepBER(depth int) []byte {
+	return slices.Concat(bytes.Repeat([]byte{0x30, 0x80}, depth), make([]byte, 2*depth))
 }
 
 func signedMail(message []byte) string {
