@@ -5,6 +5,8 @@ package milter
 import (
 	"fmt"
 	"strings"
+
+	"github.com/libmilter/go-libmilter/internal/check"
 )
 
 // maxReplyText is how long a line of a reply may be: MAXREPLYLEN in libmilter's smfi.c.
@@ -64,7 +66,7 @@ func checkReply(rcode, xcode string, lines []string) error {
 	if len(rcode) != 3 || rcode[0] != '4' && rcode[0] != '5' || !isDigits(rcode) {
 		return fmt.Errorf("%w: reply code %q is not 4xx or 5xx", ErrArgument, rcode)
 	}
-	if xcode != "" && !isEnhancedCode(xcode) {
+	if xcode != "" && !check.EnhancedCode(xcode) {
 		return fmt.Errorf("%w: enhanced code %q is not of the form 5.7.1 (RFC 3463)", ErrArgument, xcode)
 	}
 	for _, line := range lines {
@@ -76,20 +78,6 @@ func checkReply(rcode, xcode string, lines []string) error {
 		}
 	}
 	return nil
-}
-
-// isEnhancedCode tells whether code is class.subject.detail: class 2, 4 or 5, the others of one to three digits.
-func isEnhancedCode(code string) bool {
-	parts := strings.Split(code, ".")
-	if len(parts) != 3 || parts[0] != "2" && parts[0] != "4" && parts[0] != "5" {
-		return false
-	}
-	for _, part := range parts[1:] {
-		if len(part) < 1 || len(part) > 3 || !isDigits(part) {
-			return false
-		}
-	}
-	return true
 }
 
 func isDigits(s string) bool {
