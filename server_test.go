@@ -23,7 +23,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	milter "github.com/libmilter/go-libmilter"
-	"github.com/libmilter/go-libmilter/miltertest"
 )
 
 // fields are those of milter.Server that can be said in a filter's argument.
@@ -351,9 +350,8 @@ func TestServerStats(t *testing.T) {
 	first.Abort()         // abort
 	second := p.session() // negotiate
 	second.open()         // connect, helo
-	tempfail := miltertest.Reply{Status: milter.SMFIS_TEMPFAIL}
-	require.Equal(t, tempfail, second.Unknown("panic"))
-	require.Equal(t, tempfail, second.Unknown("status"))
+	require.Equal(t, milter.SMFIS_TEMPFAIL, second.Unknown("panic").Status)
+	require.Equal(t, milter.SMFIS_TEMPFAIL, second.Unknown("status").Status)
 	first.mail()
 	p.connect().Close() // a probe: close alone
 	p.await("close of the probe", func(e event) bool { return e.Name == "close" })
@@ -408,7 +406,7 @@ func TestServerLogger(t *testing.T) {
 			p := start(t, loud, withArg(logger))
 			w := p.session()
 			w.upTo("Connect")
-			assert.Equal(t, miltertest.Reply{Status: milter.SMFIS_TEMPFAIL}, w.Helo("client.example.org"))
+			assert.Equal(t, milter.SMFIS_TEMPFAIL, w.Helo("client.example.org").Status)
 			w.mail()
 			w.Quit()
 			p.awaitName("close")

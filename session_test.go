@@ -97,7 +97,7 @@ func TestSessions(t *testing.T) {
 			w.Negotiate()
 			w.open()
 			w.envelope()
-			require.Equal(w.t, miltertest.Reply{Status: milter.SMFIS_REJECT}, w.RcptTo("<refused@example.com>"))
+			require.Equal(w.t, milter.SMFIS_REJECT, w.RcptTo("<refused@example.com>").Status)
 			w.continues(w.RcptTo("<third@example.com>"))
 			w.end()
 			w.Quit()

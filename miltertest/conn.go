@@ -30,8 +30,8 @@ const (
 // reply and gives it. They may be called in any order, since a filter should stand that too; Send does what an MTA does.
 //
 // If the filter does not answer in time, breaks off, or sends what the protocol does not allow, that ends the test with the
-// transcript (MTA.T), or, without a test, the connection: Err says why, and every further step is answered
-// SMFIS_TEMPFAIL without being sent.
+// transcript (MTA.T), or, without a test, the connection: Err says why, and every further step is answered MTA.OnFailure
+// without being sent. So does a reply or a change that libmilter takes and this MTA does not; the test goes on then.
 type Conn struct {
 	mta        MTA
 	t          test
@@ -43,6 +43,7 @@ type Conn struct {
 	failed     int64        // what that was when the connection was opened
 	forget     func()       // tells the filter's test that the connection is closed
 	err        error
+	failure    Reply // what stands for the filter's replies once err is set
 	transcript Transcript
 	received   int // bytes of the filter's since the last packet to it
 	packets    int // and packets
@@ -51,6 +52,7 @@ type Conn struct {
 	macros *macros
 	skip   byte // the command that SMFIS_SKIP was the reply to, while it repeats
 	client bool // Connect was sent
+	local  bool // the mail is a Mail.Local
 	final  Step // Connect or, after that, Helo: the reply to it may decide about all that the client sends
 	mail   conversation
 	steps  []Step // since the last mail
@@ -126,10 +128,18 @@ func (c *Conn) Close() {
 func (c *Conn) fail(step string, err error) {
 	c.t.Helper()
 	if c.err == nil {
-		c.err = &Error{step, err}
+		c.err, c.failure = &Error{step, err}, Reply{Status: c.mta.onFailure()}
 		c.Close()
 	}
 	c.t.Fatalf("miltertest: %v\n%v", c.err, c.transcript)
+}
+
+// giveUp is fail for what is the MTA's business alone: another MTA would go on with this filter. The test goes on, the MTA's reply
+// to its client tells of it.
+func (c *Conn) giveUp(step string, err error, reply Reply) Reply {
+	c.err, c.failure = &Error{step, err}, c.mta.confused(Reply{})
+	c.Close()
+	return c.mta.confused(reply)
 }
 
 // Write sends a packet of a command and its data, whatever they are. For what the steps do not do.

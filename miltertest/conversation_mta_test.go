@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net"
 	"net/smtp"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,11 +12,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/test/harness"
 	"github.com/libmilter/go-libmilter/test/postfix"
 	"github.com/libmilter/go-libmilter/test/sendmail"
 )
@@ -43,6 +46,39 @@ func TestConversationSendmail(t *testing.T) {
 	mta := Sendmail()
 	mta.MacroLists[milter.SMFIM_CONNECT] = []string{"j", "_"} // the others are a daemon's only
 	assert.Equal(t, conversationOf(t, mta, "localhost"), w.saw())
+}
+
+// A mail of a program on the MTA's own machine.
+func TestConversationPostfixLocal(t *testing.T) {
+	w := startWitness(t)
+	s := postfix.Start(t, postfix.Config{Params: map[string]string{"non_smtpd_milters": w.addr}})
+	output, exit := s.Submit(conversationData, "-f", "from@example.org", "--", "to@example.com", "other@example.net")
+	require.Zero(t, exit, output)
+	s.WaitDelivered(1)
+	got := slices.DeleteFunc(w.saw(), func(packet string) bool { return packet == abort })
+	assert.Equal(t, localConversationOf(t, Postfix()), got)
+}
+
+func TestConversationSendmailLocal(t *testing.T) {
+	w := startWitness(t)
+	s := sendmail.Start(t, sendmail.Config{Milters: []string{w.addr}})
+	d := s.SubmitSMTP()
+	require.NoError(t, d.SetDeadline(time.Now().Add(harness.Patience)))
+	conn := textproto.NewConn(d)
+	_, _, err := conn.ReadResponse(220)
+	require.NoError(t, err)
+	for _, step := range []struct {
+		code int
+		line string
+	}{
+		{250, "EHLO localhost"}, {250, "MAIL FROM:<from@example.org>"}, {250, "RCPT TO:<to@example.com>"}, {250, "RCPT TO:<other@example.net>"},
+		{354, "DATA"}, {250, strings.ReplaceAll(conversationData, "\n", "\r\n") + "."}, {221, "QUIT"},
+	} {
+		require.NoError(t, conn.PrintfLine("%s", step.line))
+		_, _, err := conn.ReadResponse(step.code)
+		require.NoError(t, err, step.line)
+	}
+	assert.Equal(t, localConversationOf(t, Sendmail()), w.saw())
 }
 
 const conversationData = "Subject: one\n\ttwo\nX-Tight:1\nX-Empty:\nTo: to@example.com\nMessage-Id: <1@example.org>\n" +
@@ -84,6 +120,17 @@ func conversationOf(t *testing.T, mta MTA, client string) []string {
 	c.RcptTo(mail.To[0])
 	c.Abort()
 	c.Send(mail)
+	c.Quit()
+	return w.saw()
+}
+
+// localConversationOf gives what an MTA of this package sends for a Mail.Local.
+func localConversationOf(t *testing.T, mta MTA) []string {
+	w := startWitness(t)
+	mta.T = t
+	c, err := mta.Dial(w.addr)
+	require.NoError(t, err)
+	c.Send(Mail{Local: true, From: "from@example.org", To: []string{"to@example.com", "other@example.net"}, Data: conversationData})
 	c.Quit()
 	return w.saw()
 }

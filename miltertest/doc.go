@@ -9,7 +9,9 @@
 //
 // [Start] runs a filter for one test, and [StartServer] one with more settings than its callbacks; the test's end stops it.
 // [Filter.Send] sends a whole mail and tells what has become of it: the verdict, the reply, and the mail as the MTA holds it
-// after the filter's changes. [Filter.Connect] gives a connection for what is not a whole mail: its methods are the steps of
+// after the filter's changes. What Postfix and Sendmail make of a filter's words and changes differs: Reply.Client is what the
+// SMTP client is told, and a reply or a body that Postfix takes for a broken filter's ends as MTA.OnFailure says, with the cause
+// in Result.Err. Mail.Local is a mail that does not come by SMTP. [Filter.Connect] gives a connection for what is not a whole mail: its methods are the steps of
 // the conversation, in any order, any number of times.
 //
 // An [MTA] says who is at the other end: [Postfix], [Sendmail], one of old ([Version2]), or one that lacks what the test

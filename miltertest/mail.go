@@ -10,6 +10,12 @@ import (
 
 // Mail is a mail for Send: a client, an envelope and what follows DATA. Every field may be left empty.
 type Mail struct {
+	// Local tells that the mail does not come by SMTP, but from a program on the MTA's own machine. To Postfix that is a mail
+	// for non_smtpd_milters, whatever the program has used: a client that is always the same, addresses without angle
+	// brackets and ESMTP arguments, "" for the null sender. To Sendmail it is "sendmail -bs": a client whose address is not
+	// known. (What Sendmail is given on its command line no filter sees.) The defaults of Client, Addr and Helo are theirs.
+	Local bool
+
 	// Client is the SMTP client's host name. The default is "client.example.org".
 	Client string
 	// Addr is the client's address, a *net.TCPAddr or a *net.UnixAddr. The default is 192.0.2.10, port 40000. See
@@ -51,7 +57,10 @@ func (m Mail) Message() (header Header, body string, err error) {
 }
 
 // complete gives the mail with what it leaves empty, and its message.
-func (m Mail) complete() (Mail, message, error) {
+func (m Mail) complete(kind Kind) (Mail, message, error) {
+	if m.Local {
+		m = m.local(kind)
+	}
 	m.Client = firstOf(m.Client, "client.example.org")
 	m.Helo = firstOf(m.Helo, m.Client)
 	m.From = firstOf(m.From, "<sender@example.org>")
@@ -66,6 +75,19 @@ func (m Mail) complete() (Mail, message, error) {
 	}
 	msg, err := parseMessage(m.Data)
 	return m, msg, err
+}
+
+// local gives a local mail the client that the MTA shows.
+func (m Mail) local(kind Kind) Mail {
+	m.Client = firstOf(m.Client, "localhost")
+	switch {
+	case m.Addr != nil:
+	case kind == KindSendmail:
+		m.Addr = UnknownAddr
+	default:
+		m.Addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	}
+	return m
 }
 
 func firstOf(s, otherwise string) string {
@@ -142,7 +164,7 @@ func toCRLF(body string) string {
 // splitPath parts an address, in brackets or not, from the ESMTP arguments behind it.
 func splitPath(path string) (addr string, args []string) {
 	path = strings.TrimSpace(path)
-	end, quotes, escaped := 0, false, false
+	end, quotes, escaped, brackets := 0, false, false, false
 	for ; end < len(path); end++ {
 		c := path[end]
 		switch {
@@ -152,8 +174,10 @@ func splitPath(path string) (addr string, args []string) {
 			escaped = true
 		case c == '"':
 			quotes = !quotes
+		case !quotes && (c == '<' || c == '>'):
+			brackets = c == '<'
 		}
-		if !quotes && (c == ' ' || c == '\t') {
+		if !quotes && !brackets && (c == ' ' || c == '\t') {
 			break
 		}
 	}

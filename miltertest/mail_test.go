@@ -50,6 +50,7 @@ func TestSplitPath(t *testing.T) {
 		"a@example.org":                  {"a@example.org"},
 		" <a@example.org> ":              {"<a@example.org>"},
 		"<a@example.org> SIZE=1":         {"<a@example.org>", "SIZE=1"},
+		"< a@example.org > SIZE=1":       {"< a@example.org >", "SIZE=1"},
 		"<a@example.org>  SIZE=1\tX=2":   {"<a@example.org>", "SIZE=1", "X=2"},
 		`<"a b"@example.org> SIZE=1`:     {`<"a b"@example.org>`, "SIZE=1"},
 		`<"a\" b\\"@example.org> SIZE=1`: {`<"a\" b\\"@example.org>`, "SIZE=1"},

@@ -26,6 +26,11 @@ type MTA struct {
 	// Protocol are the protocol bits that the MTA offers. libmilter takes none for those of version 1.
 	Protocol milter.Protocol
 
+	// OnFailure is what the MTA does with mail while a filter fails, and when it sends what the MTA cannot use: SMFIS_ACCEPT
+	// is to go on without it (milter_default_action=accept, no F), SMFIS_REJECT to refuse (reject, F=R), and else it is
+	// SMFIS_TEMPFAIL (tempfail, F=T).
+	OnFailure milter.Status
+
 	// MacroLists are the macros that the MTA sends at each stage if the filter does not ask for others: the names, written
 	// "i" or "{client_addr}".
 	MacroLists map[milter.Stage][]string
@@ -93,7 +98,7 @@ func (mta MTA) WithVersion(version int) MTA {
 // Unfiltered gives what the MTA holds of a mail without a filter: what a Result's From, Rcpts, Header and Body are to be
 // compared with to see what the filter has changed.
 func (mta MTA) Unfiltered(mail Mail) (*Result, error) {
-	mail, msg, err := mail.complete()
+	mail, msg, err := mail.complete(mta.Kind)
 	if err != nil {
 		return nil, err
 	}

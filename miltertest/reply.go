@@ -11,16 +11,20 @@ import (
 
 // Reply is a filter's reply to a step.
 type Reply struct {
-	// Status is what the callback returned: SMFIS_NOREPLY if that step was negotiated without replies, SMFIS_CONTINUE
-	// also if the step was not sent.
+	// Status is what the callback returned, as the MTA understands it: SMFIS_NOREPLY if that step was negotiated without
+	// replies, SMFIS_CONTINUE also if the step was not sent, and MTA.OnFailure if the MTA cannot make sense of the reply.
 	Status milter.Status
 	// Code is the SMTP reply code that Session.SetReply and its like gave, 0 if they did not.
 	Code int
 	// XCode is the enhanced status code of the reply, "5.7.1"; "" if it has none.
 	XCode string
-	// Lines are the reply's lines of text as the SMTP client gets them: without the codes, and with one percent sign
-	// for two.
+	// Lines are the reply's lines of text as the filter gave them: without the codes, and with one percent sign for two.
 	Lines []string
+	// Raw is that reply as the filter sent it: with its codes, lines parted by CRLF; "" if it gave none.
+	Raw string
+	// Client is what the SMTP client is told of a refusal, line by line, at this step or, of Connect and Helo, at a later one:
+	// "550 5.7.1 <b@example.com>... No." is what Sendmail makes of "550 5.7.1 No.". nil if the client is told nothing.
+	Client []string
 	// Unsent tells that the step was not sent: the filter has negotiated to be spared it (a nil callback implies that), or
 	// has answered SMFIS_SKIP to one before it, or the connection has failed.
 	Unsent bool
@@ -67,7 +71,7 @@ func parseReply(p Packet) (Reply, error) {
 		return Reply{}, fmt.Errorf("the filter sent what is no reply: %v", p)
 	}
 	text, ended := strings.CutSuffix(p.Data, "\x00")
-	r := Reply{Status: milter.SMFIS_TEMPFAIL}
+	r := Reply{Status: milter.SMFIS_TEMPFAIL, Raw: text}
 	for line := range strings.SplitSeq(text, "\r\n") {
 		code := replyLine.FindStringSubmatch(line)
 		if code == nil || !ended {

@@ -1,7 +1,6 @@
 package miltertest
 
 import (
-	"slices"
 	"strings"
 
 	milter "github.com/libmilter/go-libmilter"
@@ -10,9 +9,12 @@ import (
 // Result is what has become of a mail.
 type Result struct {
 	// Verdict is what the MTA does with the mail: SMFIS_ACCEPT (also if the filter let it pass with SMFIS_CONTINUE),
-	// SMFIS_REJECT, SMFIS_TEMPFAIL (also if the connection has failed) or SMFIS_DISCARD. If the filter has refused every recipient, it is SMFIS_TEMPFAIL
-	// where one of them was refused for now, and else SMFIS_REJECT.
+	// SMFIS_REJECT, SMFIS_TEMPFAIL or SMFIS_DISCARD. If the filter has refused every recipient, it is SMFIS_TEMPFAIL where one
+	// of them was refused for now, and else SMFIS_REJECT. If the connection has failed, it is MTA.OnFailure; see Err. Of a
+	// Mail.Local, SMFIS_REJECT is a bounce to the sender and SMFIS_TEMPFAIL a mail that Postfix keeps and tries again.
 	Verdict milter.Status
+	// Err is why the connection has failed, Conn.Err, or nil.
+	Err error
 	// Step is the step whose reply that is, as Step.Name.
 	Step string
 	// Reply is the filter's reply to it.
@@ -21,7 +23,8 @@ type Result struct {
 	Refused map[string]Reply
 
 	// From, Rcpts, Header and Body are the mail as the MTA holds it after the filter's changes; empty unless Verdict is
-	// SMFIS_ACCEPT. Addresses are in angle brackets, with their ESMTP arguments behind. Header has the fields of the mail
+	// SMFIS_ACCEPT. Addresses are in angle brackets, with their ESMTP arguments behind; those of Rcpts are as the MTA hands
+	// them on, without a source route, and an address may be there twice: see Modifier.AddRcpt. Header has the fields of the mail
 	// and of the filter, not those that the MTA adds by itself. Lines of Body end with CRLF.
 	From   string
 	Rcpts  []string
@@ -66,10 +69,10 @@ func (m *conversation) refuse(path string, reply Reply) {
 // result ends the mail with a reply, the last step's.
 func (c *Conn) result(reply Reply) *Result {
 	if c.err != nil {
-		reply = Reply{Status: milter.SMFIS_TEMPFAIL}
+		reply = c.failure
 	}
 	m := c.mail
-	r := &Result{Verdict: reply.Status, Reply: reply, Refused: m.refused, Changes: m.changes, Progress: m.progress,
+	r := &Result{Verdict: reply.Status, Err: c.err, Reply: reply, Refused: m.refused, Changes: m.changes, Progress: m.progress,
 		Steps: c.steps, Transcript: c.Transcript()}
 	if r.Step = c.final.Name; len(r.Steps) > 0 {
 		r.Step = r.Steps[len(r.Steps)-1].Name
@@ -87,7 +90,8 @@ func (c *Conn) result(reply Reply) *Result {
 
 // hold fills in the mail as it is after the changes.
 func (r *Result) hold(m conversation, kind Kind, leadingSpace bool) {
-	r.From, r.Rcpts, r.Body = m.from, slices.Clone(m.rcpts), string(m.body)
+	r.From, r.Body = m.from, string(m.body)
+	rcpts := newEnvelope(kind, m.rcpts)
 	r.Header = kind.place(m.header, m.changes, leadingSpace)
 	var body strings.Builder
 	replaced := false
@@ -98,34 +102,16 @@ func (r *Result) hold(m conversation, kind Kind, leadingSpace bool) {
 			body.WriteString(change.Value)
 		case Quarantine:
 			r.Quarantine = change.Value
-		default:
-			r.changeEnvelope(change)
+		case ChangeFrom:
+			r.From = joinPath(brackets(change.Value), strings.Fields(change.Args))
+		case AddRcpt, AddRcptPar:
+			rcpts.add(change.Value, strings.Fields(change.Args), change.Op == AddRcptPar)
+		case DelRcpt:
+			rcpts.remove(change.Value)
 		}
 	}
+	r.Rcpts = rcpts.paths()
 	if replaced {
 		r.Body = body.String()
-	}
-}
-
-func (r *Result) changeEnvelope(change Change) {
-	addr := brackets(change.Value)
-	path := joinPath(addr, strings.Fields(change.Args))
-	switch change.Op {
-	case ChangeFrom:
-		r.From = path
-	case AddRcpt, AddRcptPar:
-		if !slices.ContainsFunc(r.Rcpts, isTo(addr)) {
-			r.Rcpts = append(r.Rcpts, path)
-		}
-	case DelRcpt:
-		r.Rcpts = slices.DeleteFunc(r.Rcpts, isTo(addr))
-	}
-}
-
-// isTo tells paths to an address.
-func isTo(addr string) func(path string) bool {
-	return func(path string) bool {
-		other, _ := splitPath(path)
-		return other == addr
 	}
 }

@@ -15,15 +15,17 @@ const maxSegment = 65535
 // can take any number of mails, one after the other; Quit ends it.
 func (c *Conn) Send(mail Mail) *Result {
 	c.t.Helper()
-	mail, msg, err := mail.complete()
+	mail, msg, err := mail.complete(c.mta.Kind)
 	if err != nil {
 		c.fail("Send", err)
-		return c.result(Reply{Status: milter.SMFIS_TEMPFAIL})
+		return c.result(c.failure)
 	}
+	c.local = mail.Local
+	defer func() { c.local = false }()
 	reply := c.greet(mail)
 	if reply.Continues() {
 		sender, args := splitPath(mail.From)
-		reply = c.MailFrom(sender, args...)
+		reply = c.mailFrom(sender, args)
 	}
 	left := mail.To
 	if reply.Continues() {
@@ -77,7 +79,12 @@ func (c *Conn) recipients(to []string) (reply Reply, left []string) {
 	var refused Reply
 	for i, path := range to {
 		addr, args := splitPath(path)
-		reply = c.RcptTo(addr, args...)
+		reply = c.rcptTo(addr, args)
+		if c.internal() && reply.refuses() { // Postfix cannot refuse one recipient: it keeps the mail
+			reply.Status = milter.SMFIS_TEMPFAIL
+			refused, c.mail.rcpts = reply, nil
+			break
+		}
 		switch reply.Status {
 		case milter.SMFIS_REJECT:
 			if refused.Status != milter.SMFIS_TEMPFAIL {

@@ -26,6 +26,7 @@ type Step struct {
 type command struct {
 	name    string
 	text    string
+	path    string // the address in it
 	code    byte
 	data    string
 	texts   []string     // in data, which must not hold a NUL
@@ -45,8 +46,14 @@ func (c *Conn) Connect(host string, addr net.Addr) Reply {
 	c.t.Helper()
 	data, text := connectData(host, addr)
 	c.client = true
+	known := connectMacros(c.mta.Kind, host, addr)
+	if c.local && c.mta.Kind == KindSendmail { // they are a daemon's
+		for _, name := range []string{"{daemon_name}", "{if_name}", "{if_addr}"} {
+			delete(known, name)
+		}
+	}
 	reply := c.do(command{name: "Connect", text: text, code: cmdConnect, data: data, texts: []string{host},
-		stage: milter.SMFIM_CONNECT, known: connectMacros(c.mta.Kind, host, addr),
+		stage: milter.SMFIM_CONNECT, known: known,
 		off: milter.SMFIP_NOCONNECT, silent: milter.SMFIP_NR_CONN})
 	c.final = Step{"Connect", text, reply}
 	return reply
@@ -83,14 +90,20 @@ func (c *Conn) Helo(identity string) Reply {
 // brackets is given them. It begins a mail.
 func (c *Conn) MailFrom(sender string, args ...string) Reply {
 	c.t.Helper()
-	sender = brackets(sender)
-	c.mail = conversation{from: joinPath(sender, args)}
+	return c.mailFrom(brackets(sender), args)
+}
+
+func (c *Conn) mailFrom(sender string, args []string) Reply {
+	c.t.Helper()
+	c.mail = conversation{from: joinPath(brackets(sender), args)}
+	sender, args = c.shown(sender, args)
 	c.macros.forget("i", "{msg_id}", "{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}")
-	known := map[string]string{"{mail_addr}": address(sender), "{mail_host}": domain(address(sender)), "{mail_mailer}": "esmtp"}
-	if c.mta.Kind == KindSendmail {
+	known := c.addressMacros("mail", sender)
+	if c.mta.Kind == KindSendmail || c.internal() {
 		known["i"] = queueID()
 	}
-	return c.do(command{name: "MailFrom", text: c.mail.from, code: cmdMail, data: z(append([]string{sender}, args...)...), texts: []string{c.mail.from},
+	path := joinPath(sender, args)
+	return c.do(command{name: "MailFrom", text: path, path: sender, code: cmdMail, data: z(append([]string{sender}, args...)...), texts: []string{path},
 		stage: milter.SMFIM_ENVFROM, known: known, off: milter.SMFIP_NOMAIL, silent: milter.SMFIP_NR_MAIL})
 }
 
@@ -98,20 +111,47 @@ func (c *Conn) MailFrom(sender string, args ...string) Reply {
 // brackets is given them.
 func (c *Conn) RcptTo(recipient string, args ...string) Reply {
 	c.t.Helper()
-	recipient = brackets(recipient)
-	known := map[string]string{"{rcpt_addr}": address(recipient), "{rcpt_host}": domain(address(recipient)), "{rcpt_mailer}": "esmtp"}
+	return c.rcptTo(brackets(recipient), args)
+}
+
+func (c *Conn) rcptTo(recipient string, args []string) Reply {
+	c.t.Helper()
+	held := joinPath(brackets(recipient), args)
+	recipient, args = c.shown(recipient, args)
+	known := c.addressMacros("rcpt", recipient)
 	if len(c.mail.rcpts) > 0 {
 		maps.Copy(known, c.queueID())
 	}
 	path := joinPath(recipient, args)
-	reply := c.do(command{name: "RcptTo", text: path, code: cmdRcpt, data: z(append([]string{recipient}, args...)...), texts: []string{path},
+	reply := c.do(command{name: "RcptTo", text: path, path: recipient, code: cmdRcpt, data: z(append([]string{recipient}, args...)...), texts: []string{path},
 		stage: milter.SMFIM_ENVRCPT, known: known, off: milter.SMFIP_NORCPT, silent: milter.SMFIP_NR_RCPT, repeats: true})
 	if reply.Status == milter.SMFIS_REJECT || reply.Status == milter.SMFIS_TEMPFAIL {
-		c.mail.refuse(path, reply)
+		c.mail.refuse(held, reply)
 		return reply
 	}
-	c.mail.rcpts = append(c.mail.rcpts, path)
+	c.mail.rcpts = append(c.mail.rcpts, held)
 	return reply
+}
+
+// internal tells whether the mail is one that Postfix shows to non_smtpd_milters.
+func (c *Conn) internal() bool { return c.local && c.mta.Kind == KindPostfix }
+
+// shown gives an address and its ESMTP arguments as the filter is shown them.
+func (c *Conn) shown(addr string, args []string) (string, []string) {
+	if c.internal() {
+		return address(addr), nil
+	}
+	return brackets(addr), args
+}
+
+// addressMacros are what the MTA knows of a sender ("mail") or recipient ("rcpt").
+func (c *Conn) addressMacros(of, path string) map[string]string {
+	addr := address(path)
+	known := map[string]string{"{" + of + "_addr}": addr}
+	if !c.internal() {
+		known["{"+of+"_host}"], known["{"+of+"_mailer}"] = domain(addr), "esmtp"
+	}
+	return known
 }
 
 // Data is the step of xxfi_data: DATA.
@@ -219,12 +259,19 @@ func (c *Conn) EOM() *Result {
 	c.write(name, cmdEndOfBody, "")
 	c.skip = 0
 	deadline := time.Now().Add(c.mta.limit())
+	var body newBody
 	for {
+		reports := c.mail.progress
 		p := c.await(name, deadline)
 		if c.err != nil {
-			return c.result(Reply{Status: milter.SMFIS_TEMPFAIL})
+			return c.result(c.failure)
 		}
 		change, isChange, err := parseChange(p)
+		if body.next(change.Op, c.mail.progress > reports); body.broken && c.mta.Kind == KindPostfix {
+			reply := c.giveUp(name, errBrokenBody, Reply{})
+			c.trace(Step{Name: name, Reply: reply})
+			return c.result(reply)
+		}
 		if err == nil && isChange {
 			if err = c.mayChange(change.Op); err == nil {
 				c.mail.changes = append(c.mail.changes, change)
@@ -239,9 +286,23 @@ func (c *Conn) EOM() *Result {
 			c.fail(name, err)
 			continue
 		}
+		reply = c.understand(name, "", reply)
 		c.trace(Step{Name: name, Reply: reply})
 		return c.result(reply)
 	}
+}
+
+// errBrokenBody is of a body that Postfix does not take: what came first of it stays in the mail, if the mail is delivered.
+var errBrokenBody = errors.New("Postfix takes no more of a new body once something else has come behind its first piece: another change, or a progress report")
+
+// newBody tells whether the pieces of a new body come one after the other.
+type newBody struct{ begun, ended, broken bool }
+
+// next takes a packet, and whether a progress report came before it.
+func (b *newBody) next(op Op, reported bool) {
+	b.ended = b.ended || b.begun && (reported || op != ReplaceBody)
+	b.begun = b.begun || op == ReplaceBody
+	b.broken = b.ended && op == ReplaceBody
 }
 
 // mayChange tells whether the filter may make a change.
@@ -256,12 +317,12 @@ func (c *Conn) mayChange(op Op) error {
 func (c *Conn) do(cmd command) Reply {
 	c.t.Helper()
 	if c.err != nil {
-		return Reply{Status: milter.SMFIS_TEMPFAIL, Unsent: true}
+		return c.unsent()
 	}
 	for _, text := range cmd.texts {
 		if strings.Contains(text, "\x00") {
 			c.fail(cmd.name, fmt.Errorf("%q holds a NUL, which the milter protocol cannot carry", text))
-			return Reply{Status: milter.SMFIS_TEMPFAIL, Unsent: true}
+			return c.unsent()
 		}
 	}
 	reply := Reply{Status: milter.SMFIS_CONTINUE, Unsent: true}
@@ -289,16 +350,36 @@ func (c *Conn) ask(cmd command) Reply {
 	}
 	p := c.await(cmd.name, time.Now().Add(c.mta.limit()))
 	if c.err != nil {
-		return Reply{Status: milter.SMFIS_TEMPFAIL}
+		return c.failure
 	}
 	reply, err := c.parse(p, cmd.repeats)
 	if err != nil {
 		c.fail(cmd.name, err)
-		return Reply{Status: milter.SMFIS_TEMPFAIL}
+		return c.failure
 	}
+	reply = c.understand(cmd.name, cmd.path, reply)
 	if reply.Status == milter.SMFIS_SKIP {
 		c.skip = cmd.code
 	}
+	return reply
+}
+
+// understand gives a reply as the MTA understands it, and what the client is told.
+func (c *Conn) understand(step, path string, reply Reply) Reply {
+	understood, err := c.mta.Kind.understood(step, path, reply)
+	if err != nil {
+		return c.giveUp(step, err, reply)
+	}
+	if c.internal() {
+		understood.Client = nil // there is none
+	}
+	return understood
+}
+
+// unsent is the reply to a step that was not sent, because the connection has failed.
+func (c *Conn) unsent() Reply {
+	reply := c.failure
+	reply.Unsent = true
 	return reply
 }
 

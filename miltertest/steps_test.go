@@ -105,7 +105,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// The reply is what the SMTP client gets.
+// The reply is what the filter said, and what the SMTP client is told.
 func TestReplies(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -115,22 +115,24 @@ func TestReplies(t *testing.T) {
 		text   string
 	}{
 		{"continue", func(s *milter.Session) milter.Status { return milter.SMFIS_CONTINUE }, miltertest.Reply{}, "SMFIS_CONTINUE"},
-		{"reject", func(s *milter.Session) milter.Status { return milter.SMFIS_REJECT }, miltertest.Reply{Status: milter.SMFIS_REJECT}, "SMFIS_REJECT"},
+		{"reject", func(s *milter.Session) milter.Status { return milter.SMFIS_REJECT }, miltertest.Reply{Status: milter.SMFIS_REJECT, Client: []string{"550 5.7.1 Command rejected"}}, "SMFIS_REJECT"},
 		{"accept", func(s *milter.Session) milter.Status { return milter.SMFIS_ACCEPT }, miltertest.Reply{Status: milter.SMFIS_ACCEPT}, "SMFIS_ACCEPT"},
 		{"discard", func(s *milter.Session) milter.Status { return milter.SMFIS_DISCARD }, miltertest.Reply{Status: milter.SMFIS_DISCARD}, "SMFIS_DISCARD"},
-		{"tempfail", func(s *milter.Session) milter.Status { return milter.SMFIS_TEMPFAIL }, miltertest.Reply{Status: milter.SMFIS_TEMPFAIL}, "SMFIS_TEMPFAIL"},
+		{"tempfail", func(s *milter.Session) milter.Status { return milter.SMFIS_TEMPFAIL }, miltertest.Reply{Status: milter.SMFIS_TEMPFAIL, Client: []string{"451 4.7.1 Service unavailable - try again later"}}, "SMFIS_TEMPFAIL"},
 		{"code", func(s *milter.Session) milter.Status { return s.Reply(550, "") },
-			miltertest.Reply{Status: milter.SMFIS_REJECT, Code: 550, Lines: []string{""}}, "SMFIS_REJECT 550"},
+			miltertest.Reply{Status: milter.SMFIS_REJECT, Code: 550, Lines: []string{""}, Raw: "550 ", Client: []string{"550"}}, "SMFIS_REJECT 550"},
 		{"line", func(s *milter.Session) milter.Status { return s.Reply(421, "4.3.2", "100% later") },
-			miltertest.Reply{Status: milter.SMFIS_TEMPFAIL, Code: 421, XCode: "4.3.2", Lines: []string{"100% later"}},
+			miltertest.Reply{Status: milter.SMFIS_TEMPFAIL, Code: 421, XCode: "4.3.2", Lines: []string{"100% later"}, Raw: "421 4.3.2 100%% later", Client: []string{"421 4.3.2 100% later"}},
 			"SMFIS_TEMPFAIL 421 4.3.2 100% later"},
 		{"lines", func(s *milter.Session) milter.Status { return s.Reply(554, "5.7.1", "one", "", "3.") },
-			miltertest.Reply{Status: milter.SMFIS_REJECT, Code: 554, XCode: "5.7.1", Lines: []string{"one", "", "3."}},
+			miltertest.Reply{Status: milter.SMFIS_REJECT, Code: 554, XCode: "5.7.1", Lines: []string{"one", "", "3."},
+				Raw: "554-5.7.1 one\r\n554-5.7.1 \r\n554 5.7.1 3.", Client: []string{"554-5.7.1 one", "554-5.7.1", "554 5.7.1 3."}},
 			"SMFIS_REJECT 554 5.7.1 one\n\n3."},
 		{"no enhanced code", func(s *milter.Session) milter.Status {
-			_ = s.SetReply("451", "", "5.7 is not one")
+			_ = s.SetReply("451", "", "4.7 is not one")
 			return milter.SMFIS_TEMPFAIL
-		}, miltertest.Reply{Status: milter.SMFIS_TEMPFAIL, Code: 451, Lines: []string{"5.7 is not one"}}, "SMFIS_TEMPFAIL 451 5.7 is not one"},
+		}, miltertest.Reply{Status: milter.SMFIS_TEMPFAIL, Code: 451, Lines: []string{"4.7 is not one"}, Raw: "451 4.7 is not one", Client: []string{"451 4.7 is not one"}},
+			"SMFIS_TEMPFAIL 451 4.7 is not one"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -329,7 +331,7 @@ func TestChanges(t *testing.T) {
 	assert.Equal(t, "EOM", result.Step)
 	assert.Equal(t, 2, result.Progress)
 	assert.Equal(t, "<new@example.org> RET=HDRS ENVID=1", result.From)
-	assert.Equal(t, []string{"<b@example.com> NOTIFY=SUCCESS", "<added@example.com>", "<par@example.com> NOTIFY=NEVER"}, result.Rcpts)
+	assert.Equal(t, []string{"<b@example.com> NOTIFY=SUCCESS", "<added@example.com>", "<b@example.com>", "<par@example.com> NOTIFY=NEVER"}, result.Rcpts)
 	assert.Equal(t, "X-First: 1\nSubject: new\nX-Added: one\n\ttwo\n", result.Header.String())
 	assert.Equal(t, "new", result.Header.Get("SUBJECT"))
 	assert.Equal(t, []string{"1"}, result.Header.Values("x-first"))

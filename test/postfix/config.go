@@ -65,7 +65,8 @@ func mainCF(dir string, cfg Config) map[string]string {
 }
 
 // masterCF are the services of master.cf but for smtpd: no chroot, and no smtp, so that no mail can leave the machine.
-const masterCF = `cleanup unix       n - n - 0 cleanup
+const masterCF = `pickup  unix       n - n 60 1 pickup
+cleanup unix       n - n - 0 cleanup
 qmgr    unix       n - n 300 1 qmgr
 rewrite unix       - - n - - trivial-rewrite
 bounce  unix       - - n - 0 bounce

@@ -118,6 +118,20 @@ func (s *Server) Held() []string {
 	return ids
 }
 
+// Submit runs sendmail(1) against this server, as programs on its machine do, with a mail on its standard input, and returns
+// what it printed and its exit code. Postfix takes the mail out of its maildrop queue afterwards, past non_smtpd_milters.
+func (s *Server) Submit(stdin string, args ...string) (output string, exit int) {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), "sendmail", append([]string{"-C", s.path("etc")}, args...)...)
+	return harness.RunWith(s.t, cmd, stdin)
+}
+
+// SubmitSMTP runs sendmail(1) as an SMTP server on its standard input and output: "sendmail -bs".
+func (s *Server) SubmitSMTP() *harness.Dialogue {
+	s.t.Helper()
+	return harness.StartDialogue(s.t, exec.CommandContext(s.t.Context(), "sendmail", "-C", s.path("etc"), "-bs"))
+}
+
 // Queued returns the queue ids of the mails that are still to be delivered.
 func (s *Server) Queued() []string {
 	s.t.Helper()

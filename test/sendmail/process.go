@@ -75,9 +75,10 @@ func (s *Server) serve(conn *net.TCPConn) error {
 	return nil
 }
 
-// command returns a Sendmail, of a mode such as -bs, in a process group of its own.
-func (s *Server) command(mode string) *exec.Cmd {
+// command returns a Sendmail, of a mode such as -bs and with further arguments, in a process group of its own.
+func (s *Server) command(mode string, more ...string) *exec.Cmd {
 	args := []string{filepath.Join(s.unpacked, program), "-D", s.path("log"), "-d64.5", "-X", s.path("log"), mode, "-C", s.path("sendmail.cf")}
+	args = append(args, more...)
 	cmd := exec.Command(args[0], args[1:]...)
 	if s.namespace {
 		cmd = exec.Command("sh", append([]string{"-c", `hostname "$0" && exec "$@"`, hostName}, args...)...)

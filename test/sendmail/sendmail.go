@@ -28,13 +28,16 @@ import (
 
 const tailLines = 100 // of the log, shown when a test fails
 
+// NoFlags is [Config.Flags] for a mail that goes on without a milter that fails.
+const NoFlags = " "
+
 // Config is what a test may say about its Sendmail. The zero value has no milters.
 type Config struct {
 	// Milters are asked in this order, each written as for INPUT_MAIL_FILTER's S=: "unix:/path" or "inet:port@127.0.0.1".
 	Milters []string
 
-	// Flags are INPUT_MAIL_FILTER's F=, what happens to a mail when a milter fails: "R" rejects it. The default is "T",
-	// a temporary failure.
+	// Flags are INPUT_MAIL_FILTER's F=, what happens to a mail when a milter fails: "R" rejects it, see also
+	// [NoFlags]. The default is "T", a temporary failure.
 	Flags string
 
 	// Timeouts are INPUT_MAIL_FILTER's T=, how long a milter is waited for: "S:2s;R:2s;E:2s". The default is Sendmail's own.
@@ -97,6 +100,19 @@ func (s *Server) port() string { return s.addr[strings.LastIndexByte(s.addr, ':'
 
 // Delivered returns the mails that have been delivered so far, in the order of their arrival.
 func (s *Server) Delivered() []harness.Mail { return s.sink.delivered() }
+
+// Submit runs sendmail(1) with this server's configuration, as programs on its machine do, with a mail on its standard input,
+// and returns what it printed and its exit code.
+func (s *Server) Submit(stdin string, args ...string) (output string, exit int) {
+	s.t.Helper()
+	return harness.RunWith(s.t, s.command("-bm", args...), stdin)
+}
+
+// SubmitSMTP runs sendmail(1) as an SMTP server on its standard input and output: "sendmail -bs".
+func (s *Server) SubmitSMTP() *harness.Dialogue {
+	s.t.Helper()
+	return harness.StartDialogue(s.t, s.command("-bs"))
+}
 
 // WaitDelivered waits until at least n mails have been delivered, and returns all of them.
 func (s *Server) WaitDelivered(n int) []harness.Mail {
