@@ -61,6 +61,8 @@ func TestFilterBreaksProtocol(t *testing.T) {
 		{"macros cut off", answer(packet(string(asksNothing[4:]) + "\x00")), "Negotiate: the filter asks for macros in a form"},
 		{"unknown reply", answer(asksNothing, packet("\x1b")), `Connect: the filter sent what is no reply: < '\\x1b'`},
 		{"malformed reply", answer(asksNothing, packet("yhello\x00")), "Connect: the filter sent a malformed SMTP reply"},
+		{"reply that Postfix does not take", answer(asksNothing, packet("y550 4.7.1 No\x00")), `Connect: Postfix takes the reply "550 4.7.1 No" for malformed`},
+		{"pieces of a body apart", answer(packet("O\x00\x00\x00\x06\x00\x00\x00\x02\x00\x00\x00\x00"), tenContinues, packet("ba"), packet("p"), packet("bb")), "EOM: Postfix takes no more of a new body"},
 		{"change before end of message", answer(asksNothing, packet("hA\x00b\x00")), "Connect: the filter sent .*at end of message only"},
 		{"malformed change", answer(asksNothing, tenContinues, packet("m\x00")), "EOM: the filter sent a malformed packet"},
 		{"change not negotiated", answer(asksNothing, tenContinues, packet("hA\x00b\x00")), "EOM: the filter sent AddHeader without having negotiated SMFIF_ADDHDRS"},

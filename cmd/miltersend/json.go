@@ -42,6 +42,7 @@ type (
 		Code   int    `json:"code,omitempty"`
 		XCode  string `json:"xcode,omitempty"`
 		Lines  []any  `json:"lines,omitempty"`
+		Client []any  `json:"client,omitempty"`
 		Unsent bool   `json:"unsent,omitempty"`
 	}
 	verdictJSON struct {
@@ -115,7 +116,7 @@ func newMailJSON(opt *options, o *outcome) *mailJSON {
 }
 
 func newReplyJSON(r miltertest.Reply) replyJSON {
-	return replyJSON{r.Status.String(), r.Code, r.XCode, texts(r.Lines), r.Unsent}
+	return replyJSON{r.Status.String(), r.Code, r.XCode, texts(r.Lines), texts(r.Client), r.Unsent}
 }
 
 func newVerdictJSON(o *outcome) *verdictJSON {

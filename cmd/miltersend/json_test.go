@@ -46,7 +46,8 @@ func TestJSON(t *testing.T) {
 	assert.Equal(t, []any{
 		goesOn("Connect", "client.example.org [192.0.2.10]:40000"), goesOn("Helo", "client.example.org"),
 		goesOn("MailFrom", "<a@example.org> SIZE=1"), goesOn("RcptTo", "<b@example.org>"),
-		object{"name": "RcptTo", "text": "<c@example.org>", "status": "SMFIS_REJECT", "code": 550.0, "xcode": "5.1.1", "lines": []any{"no", "never"}},
+		object{"name": "RcptTo", "text": "<c@example.org>", "status": "SMFIS_REJECT", "code": 550.0, "xcode": "5.1.1", "lines": []any{"no", "never"},
+			"client": []any{"550-5.1.1 no", "550 5.1.1 never"}},
 		object{"name": "Data", "text": "", "status": "SMFIS_NOREPLY"},
 		goesOn("Header", "A: 1"),
 		object{"name": "EOH", "text": "", "status": "SMFIS_CONTINUE", "unsent": true},
@@ -83,9 +84,9 @@ func TestJSONVerdicts(t *testing.T) {
 		status int
 		want   object
 	}{
-		{milter.RespReject, 10, object{"verdict": "reject", "step": "MailFrom", "reply": object{"status": "SMFIS_REJECT"}}},
+		{milter.RespReject, 10, object{"verdict": "reject", "step": "MailFrom", "reply": object{"status": "SMFIS_REJECT", "client": []any{"550 5.7.1 Command rejected"}}}},
 		{reply(t, 421, "4.3.2 later"), 11, object{"verdict": "tempfail", "step": "MailFrom",
-			"reply": object{"status": "SMFIS_TEMPFAIL", "code": 421.0, "xcode": "4.3.2", "lines": []any{"later"}}}},
+			"reply": object{"status": "SMFIS_TEMPFAIL", "code": 421.0, "xcode": "4.3.2", "lines": []any{"later"}, "client": []any{"421 4.3.2 later"}}}},
 		{milter.RespDiscard, 12, object{"verdict": "discard", "step": "MailFrom", "reply": object{"status": "SMFIS_DISCARD"}}},
 	} {
 		f := &fakeFilter{replies: map[string]*milter.Response{"mail": tt.reply}}

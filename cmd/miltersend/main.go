@@ -8,11 +8,11 @@
 // {"base64": "…"} instead of a string, wherever the text is a mail's or a filter's.
 //
 //	negotiated  version, actions, protocol: the protocol version, and lists of SMFIF_* and SMFIP_* names
-//	steps       the conversation: name, text, status (SMFIS_*), code, xcode and lines of the SMTP reply; unsent is
-//	            true for a step that the filter was spared
+//	steps       the conversation: name, text, status (SMFIS_*), code, xcode and lines of the SMTP reply, and client, the
+//	            lines that the client is told; unsent is true for a step that the filter was spared
 //	verdict     accept, reject, tempfail, discard or quarantine
 //	step        the name of the step that decided
-//	reply       the reply that decided: status, code, xcode, lines
+//	reply       the reply that decided: status, code, xcode, lines, client
 //	changes     the filter's calls, in order: op (AddHeader, …), index, name, value, args; bytes for ReplaceBody
 //	from        the sender after the changes, "<a@example.org> SIZE=100"; this and the next three if the mail is taken
 //	rcpts       the recipients

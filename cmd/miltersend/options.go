@@ -63,7 +63,6 @@ type offer struct {
 // newFlagSet gives the flags, which fill opt.
 func newFlagSet(opt *options) *flag.FlagSet {
 	opt.mta = miltertest.Postfix()
-	opt.mail.Addr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 10), Port: 40000}
 	fs := flag.NewFlagSet("miltersend", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // run prints the error
 	opt.filterFlags(fs)
@@ -93,7 +92,8 @@ func (opt *options) filterFlags(fs *flag.FlagSet) {
 
 // mailFlags are those of the client and the envelope.
 func (opt *options) mailFlags(fs *flag.FlagSet) {
-	fs.StringVar(&opt.mail.Client, "client-name", "client.example.org", "the SMTP client's host `name`")
+	fs.BoolVar(&opt.mail.Local, "local", false, "the mail does not come by SMTP: Postfix's non_smtpd_milters, or sendmail -bs; the client is localhost then")
+	fs.StringVar(&opt.mail.Client, "client-name", "", "the SMTP client's host `name` (default client.example.org)")
 	fs.Func("client-addr", "the SMTP client's `address`: ip:port, [ip6]:port, unix:/path or unknown (default 192.0.2.10:40000)",
 		func(s string) (err error) {
 			opt.mail.Addr, err = parseClient(s)

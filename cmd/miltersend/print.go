@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,6 +80,15 @@ func joinBody(changes []miltertest.Change) (joined []miltertest.Change) {
 func (p *printer) verdict(o *outcome) {
 	_, text, _ := strings.Cut(o.result.Reply.String(), " ")
 	p.print(strings.TrimRight("VERDICT "+o.verdict()+" "+text+o.result.Quarantine, " "))
+	if reply := o.result.Reply; reply.Raw != "" && reply.Client != nil && !saysTheSame(reply) {
+		p.print("  the client is told: " + strings.Join(reply.Client, "\n"))
+	}
+}
+
+// saysTheSame tells whether the client is told what the filter has said.
+func saysTheSame(r miltertest.Reply) bool {
+	raw := strings.Split(strings.ReplaceAll(r.Raw, "%%", "%"), "\r\n")
+	return slices.EqualFunc(raw, r.Client, func(said, told string) bool { return strings.TrimRight(said, " ") == told })
 }
 
 // visible escapes what is not printable as %q does, but leaves quotes as they are.
