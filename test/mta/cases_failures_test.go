@@ -38,7 +38,7 @@ var failureFeatures = []feature{
 		want: []string{"MAIL: 451 4.7.1 Service unavailable - try again later", "delivered 2 times", "Subject: a test", "X-New: yes"},
 		sure: []string{"delivered 2 times", "X-New: yes"},
 	}, {
-		group: failures, name: "slow handler at mailfrom: the MTA gives up", waits: shortly, varies: true,
+		group: failures, name: "slow handler at mailfrom: the MTA gives up", manner: shortly, varies: true,
 		filter: script{Says: map[string]answer{"mailfrom": {Holds: true}}},
 		acts: func(r *run) {
 			sends(plain)(r)
@@ -47,7 +47,7 @@ var failureFeatures = []feature{
 		see: []view{refusals, deliveries}, want: []string{"MAIL: 451 4.7.1 Service unavailable - try again later", "not delivered"},
 		sure: []string{"not delivered"},
 	}, {
-		group: failures, name: "slow handler at eom: the MTA gives up", waits: shortly, varies: true,
+		group: failures, name: "slow handler at eom: the MTA gives up", manner: shortly, varies: true,
 		filter: marks(script{Says: map[string]answer{"eom": {Holds: true}}}),
 		acts: func(r *run) {
 			sends(plain)(r)
@@ -56,7 +56,7 @@ var failureFeatures = []feature{
 		see: []view{refusals, deliveries}, want: []string{"message: 451 4.7.1 Service unavailable - try again later", "not delivered"},
 		sure: []string{"not delivered"},
 	}, {
-		group: failures, name: "slow handler at eom with KeepAlive: the MTA waits", waits: shortly,
+		group: failures, name: "slow handler at eom with KeepAlive: the MTA waits", manner: shortly,
 		filter: script{
 			Actions: milter.SMFIF_ADDHDRS, Says: map[string]answer{"eom": {Holds: true, For: slow}},
 			Changes: []change{{Op: "AddHeader", Name: "X-New", Value: "yes"}, {Op: "KeepAlive"}},
@@ -64,7 +64,7 @@ var failureFeatures = []feature{
 		acts: sends(plain), see: []view{refusals, deliveries, headerBut("Received", "From", "To", "Date", "Message-Id")},
 		want: []string{"delivered once", "Subject: a test", "X-New: yes"},
 	}, {
-		group: failures, name: "slow handler at eom with KeepAlive, and a limit for all of eom (Sendmail's T=E)", waits: inTotal, varies: true,
+		group: failures, name: "slow handler at eom with KeepAlive, and a limit for all of eom (Sendmail's T=E)", manner: inTotal, varies: true,
 		filter: script{Says: map[string]answer{"eom": {Holds: true, For: slow}}, Changes: []change{{Op: "KeepAlive"}}},
 		acts:   sends(plain), see: []view{refusals, deliveries}, want: []string{"delivered once"},
 	},

@@ -105,7 +105,7 @@ var recipientFeatures = []feature{
 	}, {
 		group: replies, name: "32 lines at eom",
 		filter: script{Says: map[string]answer{"eom": {Code: 554, XCode: "5.7.1", Lines: manyLines()}}},
-		acts:   sends(plain), see: []view{replyLines}, want: []string{"32 lines, 554-5.7.1 line 1 to 554 5.7.1 line 32"},
+		acts:   sends(plain), see: []view{refusals}, want: []string{"message: 32 lines, 554-5.7.1 line 1 to 554 5.7.1 line 32"},
 	},
 }
 

@@ -7,15 +7,19 @@ import (
 	"strings"
 
 	milter "github.com/libmilter/go-libmilter"
+	"github.com/libmilter/go-libmilter/miltertest"
 )
 
 // The groups are the document's sections.
 const (
-	given     = "What callbacks are given"
-	replies   = "Replies"
-	modifiers = "Changes"
-	protocol  = "Negotiation"
-	failures  = "Slow, broken and missing filters"
+	given      = "What callbacks are given"
+	replies    = "Replies"
+	texts      = "Replies that are not plain"
+	modifiers  = "Changes"
+	local      = "Mail that does not come by SMTP"
+	recipients = "Recipients, as the client and the filter spell them"
+	protocol   = "Negotiation"
+	failures   = "Slow, broken and missing filters"
 )
 
 // text is a mail with what MTAs would add.
@@ -51,7 +55,7 @@ func to(rcpts ...string) mail {
 var fielded = with("X-First: 1\nX-Twice: one\nX-Middle: 1\nX-Twice: two\nX-Folded: a\n\tb\n")
 
 // features are all cases.
-var features = slices.Concat(givenFeatures, macroFeatures, replyFeatures(), changeFeatures, protocolFeatures, failureFeatures)
+var features = slices.Concat(givenFeatures, macroFeatures, replyFeatures(), textFeatures(), codeFeatures, changeFeatures, recipientSpellings(), recipientSequences, localFeatures(), protocolFeatures, failureFeatures)
 
 var givenFeatures = []feature{
 	{
@@ -274,7 +278,12 @@ var changeFeatures = []feature{
 		group: modifiers, name: "ReplaceBody, empty",
 		filter: script{Actions: milter.SMFIF_CHGBODY, Changes: []change{{Op: "ReplaceBody"}}},
 		acts:   sends(plain), see: []view{body}, want: []string{`""`},
-	}, {
+	},
+	betweenPieces("AddHeader", usually, change{Op: "AddHeader", Name: "X-New", Value: "yes"}),
+	betweenPieces("AddHeader", failsOpen, change{Op: "AddHeader", Name: "X-New", Value: "yes"}),
+	betweenPieces("Progress", usually, change{Op: "Progress"}),
+	betweenPieces("Progress", failsOpen, change{Op: "Progress"}),
+	{
 		group: modifiers, name: "AddRcpt, AddRcptPar and DelRcpt",
 		filter: script{Actions: milter.SMFIF_ADDRCPT | milter.SMFIF_ADDRCPT_PAR | milter.SMFIF_DELRCPT, Changes: []change{
 			{Op: "AddRcpt", Name: "<added@example.org>"}, {Op: "AddRcptPar", Name: "<par@example.org>", Value: "NOTIFY=NEVER"}, {Op: "DelRcpt", Name: "<gone@example.org>"},
@@ -323,6 +332,23 @@ func insertion(name string, index int, want ...string) feature {
 		group: modifiers, name: name, varies: true,
 		filter: script{Actions: milter.SMFIF_ADDHDRS, Changes: []change{{Op: "InsertHeader", Name: "X-New", Value: "yes", Index: index}}},
 		acts:   sends(with("X-First: 1\nX-Middle: 1\n")), see: []view{headerBut("From", "To", "Date", "Message-Id", "Subject")}, want: want,
+	}
+}
+
+// betweenPieces is a case of something that stands between the pieces of a new body.
+func betweenPieces(what string, by manner, between change) feature {
+	name := "ReplaceBody, " + what + ", ReplaceBody"
+	if by == failsOpen {
+		name += ", to an MTA that goes on without a filter that fails"
+	}
+	return feature{
+		group: modifiers, name: name, manner: by, varies: true,
+		filter: script{Actions: milter.SMFIF_CHGBODY | milter.SMFIF_ADDHDRS, Changes: []change{
+			{Op: "ReplaceBody", Value: "new\r\n"}, between, {Op: "ReplaceBody", Value: "and more\r\n"},
+		}},
+		acts: sends(plain), see: []view{refusals, deliveries, body, headerBut("Received", "From", "To", "Date", "Message-Id", "Subject")},
+		want:  []string{"delivered once", `"new\r\nand more\r\n"`},
+		model: &model{[]miltertest.Mail{{Data: "\nbody\n"}}, bodyAndHeader},
 	}
 }
 

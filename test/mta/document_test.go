@@ -99,7 +99,9 @@ What a filter on libmilter sees of each MTA, and what becomes of what it says. T
 [test/mta](../test/mta), which run every line of it on real MTAs, and fail when it is not so:
 ` + "`go test ./test/mta -update`" + ` writes it anew. The MTAs are %s and %s.
 
-The MTAs have their default settings as far as milters are concerned, with milter_default_action=tempfail and F=T.
+The MTAs have their default settings as far as milters are concerned, with milter_default_action=tempfail and F=T. Those of
+"Replies that are not plain" go on without a filter that fails (milter_default_action=accept, no F), so that a refusal which
+is lost shows as a mail that is delivered; those of "Mail that does not come by SMTP" have non_smtpd_milters = $smtpd_milters.
 "works" means that what is to be seen was seen; where it was not, the cell says what was.
 `
 

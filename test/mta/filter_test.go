@@ -4,6 +4,8 @@ package mta
 
 import (
 	"bufio"
+	"encoding/gob"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +21,7 @@ import (
 	milter "github.com/libmilter/go-libmilter"
 )
 
-// What a filter's process is told: its script as JSON, and where it listens.
+// What a filter's process is told: its script, in hexadecimal digits, and where it listens.
 const (
 	envScript = "MILTER_MTA_SCRIPT"
 	envAddr   = "MILTER_MTA_ADDR"
@@ -35,13 +38,15 @@ type script struct {
 	Reads    []string                  // macros whose values each callback reports
 	Says     map[string]answer         // by callback
 	Changes  []change                  // at end of message
+	Mails    map[string]script         // by sender: Says and Changes for its mails, in place of the others
 }
 
 // answer is what a callback does in place of going on.
 type answer struct {
 	To     string // only where this is the callback's first argument
 	Status milter.Status
-	Code   int // a reply of its own
+	By     string // the method of milter.Session that gives the reply: "SetReply", "SetMLReply", or else "Reply"
+	Code   int    // a reply of its own
 	XCode  string
 	Lines  []string
 	Holds  bool          // until the test says "go", the MTA gives up, or the time is over
@@ -75,7 +80,7 @@ type child struct {
 // runFilter is the main function of a filter's process. It serves until it is killed, or the test's process has ended.
 func runFilter(text string) int {
 	c := &child{released: make(chan struct{}), events: json.NewEncoder(os.NewFile(3, "events"))}
-	if err := json.Unmarshal([]byte(text), &c.script); err != nil {
+	if err := gob.NewDecoder(hex.NewDecoder(strings.NewReader(text))).Decode(&c.script); err != nil {
 		panic(err)
 	}
 	go c.listen()
@@ -121,6 +126,7 @@ func (c *child) callbacks() milter.Callbacks {
 		Helo:    func(s *milter.Session, identity string) milter.Status { return c.step(s, "helo", identity) },
 		Unknown: func(s *milter.Session, command string) milter.Status { return c.step(s, "unknown", command) },
 		MailFrom: func(s *milter.Session, address string, args []string) milter.Status {
+			s.Local = address
 			return c.step(s, "mailfrom", append([]string{address}, args...)...)
 		},
 		RcptTo: func(s *milter.Session, address string, args []string) milter.Status {
@@ -131,7 +137,7 @@ func (c *child) callbacks() milter.Callbacks {
 		EOH:     func(s *milter.Session) milter.Status { return c.step(s, "eoh") },
 		Segment: func(s *milter.Session, segment []byte) milter.Status { return c.step(s, "segment", brief(segment)) },
 		EOM: func(s *milter.Session, m *milter.Modifier) milter.Status {
-			for _, change := range c.Changes {
+			for _, change := range c.of(s).Changes {
 				if err := change.make(m); err != nil {
 					c.report("error", change.Op, err)
 				}
@@ -178,7 +184,7 @@ func (c *child) step(s *milter.Session, name string, args ...string) milter.Stat
 			c.report("macro", name, macro, value)
 		}
 	}
-	a, ok := c.Says[name]
+	a, ok := c.of(s).Says[name]
 	if !ok || a.To != "" && !slices.Contains(args, a.To) {
 		return milter.SMFIS_CONTINUE
 	}
@@ -186,9 +192,38 @@ func (c *child) step(s *milter.Session, name string, args ...string) milter.Stat
 		c.hold(s, a.For)
 	}
 	if a.Code != 0 {
-		return s.Reply(a.Code, a.XCode, a.Lines...)
+		return c.reply(s, a)
 	}
 	return a.Status
+}
+
+// of gives the script for the mail that a session is at.
+func (c *child) of(s *milter.Session) script {
+	sender, _ := s.Local.(string)
+	if of, ok := c.Mails[sender]; ok {
+		return of
+	}
+	return c.script
+}
+
+// reply gives a reply, and the status that goes with it.
+func (c *child) reply(s *milter.Session, a answer) milter.Status {
+	var err error
+	switch a.By {
+	case "SetReply":
+		err = s.SetReply(strconv.Itoa(a.Code), a.XCode, a.Lines[0])
+	case "SetMLReply":
+		err = s.SetMLReply(strconv.Itoa(a.Code), a.XCode, a.Lines...)
+	default:
+		return s.Reply(a.Code, a.XCode, a.Lines...)
+	}
+	if err != nil {
+		c.report("error", a.By, err)
+	}
+	if a.Code >= 500 {
+		return milter.SMFIS_REJECT
+	}
+	return milter.SMFIS_TEMPFAIL
 }
 
 // hold makes the callback last.

@@ -29,9 +29,9 @@ func TestFeatures(t *testing.T) {
 // runAll runs every case on an MTA.
 func runAll(t *testing.T, k kind, o *observed) {
 	s := setup{ipv6: hasIPv6(), secrets: makeSecrets(t)}
-	var stations [allWaits]*station
-	for s.waits = range allWaits {
-		stations[s.waits] = newStation(t, k, s)
+	var stations [allManners]*station
+	for s.manner = range allManners {
+		stations[s.manner] = newStation(t, k, s)
 	}
 	for i := range features {
 		f := &features[i]
@@ -39,12 +39,15 @@ func runAll(t *testing.T, k kind, o *observed) {
 			if f.ipv6 && !s.ipv6 {
 				t.Skip("the machine has no ::1")
 			}
-			lines, tapped := f.play(t, stations[f.waits])
+			lines, tapped := f.play(t, stations[f.manner])
 			o.lines[f.name] = lines
 			if f.varies {
 				assert.Subset(t, lines, f.sure)
 			} else {
 				assert.Equal(t, f.want, lines)
+			}
+			if f.model != nil {
+				assert.Equal(t, lines, f.model.play(t, k.name, f), "what miltertest says")
 			}
 			if f.macros {
 				o.add(tapped)

@@ -4,6 +4,8 @@ package mta
 
 import (
 	"bytes"
+	"encoding/gob"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"os"
@@ -33,11 +35,12 @@ type process struct {
 // start starts a filter that listens on a unix socket, and waits until the MTA can reach it.
 func start(t testing.TB, socket string, does script) *process {
 	t.Helper()
-	text, err := json.Marshal(does)
-	require.NoError(t, err)
+	var text bytes.Buffer
+	require.NoError(t, gob.NewEncoder(hex.NewEncoder(&text)).Encode(does)) // not JSON, which takes no bytes that are no UTF-8
 	p := &process{t: t, cmd: exec.Command(os.Args[0]), gone: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), envScript+"="+string(text), envAddr+"=unix:"+socket)
+	p.cmd.Env = append(os.Environ(), envScript+"="+text.String(), envAddr+"=unix:"+socket)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	var err error
 	p.stdin, err = p.cmd.StdinPipe() // which ends with this process, and the filter with it
 	require.NoError(t, err)
 	events, write, err := os.Pipe()

@@ -17,15 +17,17 @@ import (
 type feature struct {
 	group, name string
 	filter      script
-	waits       waits
+	manner      manner
 	ipv6        bool // for machines that have it
 	down        bool // the filter is not started: the acts do that
+	local       bool // no connection is made: the mail does not come by SMTP
 	tapped      bool // the macros are noted
 	macros      bool // and stand in the document
 	acts        func(r *run)
 	kept        int // mails that the MTA takes and, as it was told, does not deliver
 	see         []view
 	want        []string // what is to be seen
+	model       *model   // nil: miltertest does not know
 
 	// The MTAs may differ from what is wanted, the document says how; but not in what is sure.
 	varies bool
@@ -61,6 +63,9 @@ type run struct {
 	dials   int // connections since the filter was started
 	tap     *tap
 
+	submitted int  // mails that the MTA has taken, not by SMTP
+	asked     bool // the filter was asked about the first of them
+
 	mails []harness.Mail // that were delivered
 	held  int            // mails that were put in quarantine
 }
@@ -78,7 +83,9 @@ func (f *feature) play(t *testing.T, s *station) (seen []string, tapped *tap) {
 	if !f.down {
 		r.startFilter()
 	}
-	r.connect()
+	if !f.local {
+		r.connect()
+	}
 	f.acts(r)
 	r.hangUp()
 	r.takeDelivered()
@@ -135,7 +142,7 @@ func (r *run) awaitClose() {
 // takeDelivered waits for the mails that the MTA has taken.
 func (r *run) takeDelivered() {
 	r.t.Helper()
-	want := -r.feature.kept
+	want := r.submitted - r.feature.kept
 	for _, reply := range r.replies {
 		if reply.to == "message" && !reply.refused() {
 			want++

@@ -58,24 +58,28 @@ type server interface {
 	Held() []string
 	Queued() []string
 	Log() string
+	Submit(stdin string, args ...string) (output string, exit int)
+	SubmitSMTP() *harness.Dialogue
 }
 
 // setup is what an MTA is started with.
 type setup struct {
 	socket string // where its filter listens
-	waits  waits
+	manner manner
 	ipv6   bool
 	secrets
 }
 
-// waits is how long an MTA waits for its filter.
-type waits int
+// manner is how an MTA treats its filter.
+type manner int
 
 const (
-	usually waits = iota // as long as it does by default
-	shortly              // not long for each reply, and each word of smfi_progress
-	inTotal              // and not long for all that a filter does at eom, where the MTA has such a limit: Sendmail's T=E
-	allWaits
+	usually   manner = iota // it waits as long as it does by default, and takes no mail while the filter fails
+	shortly                 // it does not wait long for each reply, and each word of smfi_progress
+	inTotal                 // and not long for all that a filter does at eom, where the MTA has such a limit: Sendmail's T=E
+	failsOpen               // it goes on without a filter that fails
+	withLocal               // it shows the filter mail that does not come by SMTP, too
+	allManners
 )
 
 // kind is one of the two MTAs.
@@ -97,12 +101,19 @@ func startPostfix(t *testing.T, s setup) server {
 		"smtpd_tls_CAfile": s.ca, "smtpd_tls_ask_ccert": "yes", "smtpd_tls_fingerprint_digest": "sha256",
 		"smtpd_sasl_auth_enable": "yes",
 	}
-	if s.waits > usually {
+	if s.manner == shortly || s.manner == inTotal {
 		seconds := fmt.Sprintf("%ds", patience/time.Second)
 		params["milter_command_timeout"], params["milter_content_timeout"] = seconds, seconds
 	}
+	if s.manner == withLocal {
+		params["non_smtpd_milters"] = "$smtpd_milters"
+	}
+	action := "tempfail"
+	if s.manner == failsOpen {
+		action = "accept"
+	}
 	return postfix.Start(t, postfix.Config{
-		Milters: []string{"unix:" + s.socket}, IPv6: s.ipv6, Params: params,
+		DefaultAction: action, Milters: []string{"unix:" + s.socket}, IPv6: s.ipv6, Params: params,
 		Files: map[string]string{"sasl/smtpd.conf": s.saslConf},
 	})
 }
@@ -111,11 +122,13 @@ func startSendmail(t *testing.T, s setup) server {
 	cfg := sendmail.Config{Milters: []string{"unix:" + s.socket}, Daemon: true, IPv6: s.ipv6, MC: strings.NewReplacer(
 		"@CERT@", s.cert, "@KEY@", s.key, "@CA@", s.ca, "@SASL@", s.sasl, "@REFUSED_USER@", refusedUser, "@REFUSED_HOST@", refusedHost).Replace(sendmailMC)}
 	seconds := int(patience / time.Second)
-	switch s.waits {
+	switch s.manner {
 	case shortly:
 		cfg.Timeouts = fmt.Sprintf("S:%ds;R:%ds", seconds, seconds)
 	case inTotal:
 		cfg.Timeouts = fmt.Sprintf("S:%ds;R:%ds;E:%ds", seconds, seconds, seconds)
+	case failsOpen:
+		cfg.Flags = sendmail.NoFlags
 	}
 	return sendmail.Start(t, cfg)
 }

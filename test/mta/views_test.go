@@ -4,6 +4,7 @@ package mta
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,10 +16,47 @@ import (
 func refusals(r *run) (lines []string) {
 	for _, reply := range r.replies {
 		if reply.refused() {
-			lines = append(lines, reply.to+": "+reply.text)
+			lines = append(lines, reply.to+": "+shortReply(reply.lines))
 		}
 	}
 	return lines
+}
+
+// told are the replies to some commands.
+func told(verbs ...string) view {
+	return func(r *run) (lines []string) {
+		for _, reply := range r.replies {
+			if slices.Contains(verbs, reply.to) {
+				lines = append(lines, reply.to+": "+shortReply(reply.lines))
+			}
+		}
+		return lines
+	}
+}
+
+// shortReply gives the lines of a reply in one.
+func shortReply(lines []string) string {
+	short := make([]string, len(lines))
+	for i, line := range lines {
+		codes := codesOf.FindString(line)
+		short[i] = strings.TrimRight(codes+shortText(line[len(codes):]), " ")
+	}
+	if last := len(short) - 1; last > 2 {
+		return fmt.Sprintf("%d lines, %s to %s", len(short), short[0], short[last])
+	}
+	return strings.Join(short, " / ")
+}
+
+// codesOf are what a line of a reply begins with.
+var codesOf = regexp.MustCompile(`^\d\d\d[ -](\d\.\d+\.\d+ )?`)
+
+// shortText gives a short text in ASCII, and says how long another one is.
+func shortText(text string) string {
+	if len(text) > 100 {
+		return fmt.Sprintf("%d bytes", len(text))
+	}
+	quoted := strconv.QuoteToASCII(text)
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
 }
 
 // codes are the reply codes to some commands.
@@ -71,13 +109,7 @@ func count(name string) view {
 
 // deliveries are how many mails reached the recipients, and how many are in quarantine.
 func deliveries(r *run) []string {
-	said := "not delivered"
-	switch {
-	case len(r.mails) == 1:
-		said = "delivered once"
-	case len(r.mails) > 1:
-		said = fmt.Sprintf("delivered %d times", len(r.mails))
-	}
+	said := deliveredTimes(len(r.mails))
 	if r.held > 0 {
 		said = strings.Replace(said, "not delivered", "", 1) + fmt.Sprintf("%d in quarantine", r.held)
 	}
@@ -121,8 +153,11 @@ func path(p harness.Path) string {
 	return text
 }
 
-// body is the body of the last mail that was delivered, if it is short, and else how long it is, with CRLF.
+// body is the body of the last mail, if one was delivered: what it is if it is short, and else how long it is, with CRLF.
 func body(r *run) []string {
+	if len(r.mails) == 0 {
+		return nil
+	}
 	text := strings.ReplaceAll(string(last(r).Body), "\n", "\r\n")
 	if len(text) > 100 {
 		return []string{fmt.Sprintf("%d bytes", len(text))}
@@ -173,6 +208,9 @@ func fields(name string) view {
 // headerBut is the header without some fields.
 func headerBut(names ...string) view {
 	return func(r *run) []string {
+		if len(r.mails) == 0 {
+			return nil
+		}
 		return slices.DeleteFunc(header(r), func(field string) bool {
 			name, _, _ := strings.Cut(field, ":")
 			return slices.Contains(names, name)
@@ -203,17 +241,6 @@ func sent(r *run) (lines []string) {
 	for _, stage := range stages {
 		if names := r.tap.names(stage.letter); len(names) > 0 {
 			lines = append(lines, stage.name+": "+strings.Join(names, " "))
-		}
-	}
-	return lines
-}
-
-// replyLines is the last refusal, in short.
-func replyLines(r *run) (lines []string) {
-	for _, reply := range r.replies {
-		if reply.refused() {
-			parts := strings.Split(reply.text, " / ")
-			lines = append(lines, fmt.Sprintf("%d lines, %s to %s", len(parts), parts[0], parts[len(parts)-1]))
 		}
 	}
 	return lines
