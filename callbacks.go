@@ -29,7 +29,9 @@ type Callbacks struct {
 	Negotiate func(s *Session, n *Negotiation) Status
 
 	// Connect is xxfi_connect: a client has connected to the MTA. host is the client's name or, where it has none, its
-	// address in brackets. addr is a *net.TCPAddr, a *net.UnixAddr, or nil where the MTA does not know the address.
+	// address in brackets. addr is a *net.TCPAddr, a *net.UnixAddr, or nil where the MTA does not know the address. Of mail that
+	// does not come by SMTP, Postfix's non_smtpd_milters are shown "localhost" and 127.0.0.1, port 0; "sendmail -bs" shows
+	// "localhost" and nil.
 	Connect func(s *Session, host string, addr net.Addr) Status
 
 	// Unknown is xxfi_unknown: a command that the MTA does not know, without the line end; Postfix sends its first word
@@ -41,12 +43,15 @@ type Callbacks struct {
 	Helo func(s *Session, identity string) Status
 
 	// MailFrom is xxfi_envfrom: MAIL FROM, with the sender as given ("<a@example.org>", "<>" is the null sender) and the
-	// ESMTP arguments ("SIZE=1000"), nil if there are none. It begins a mail.
+	// ESMTP arguments ("SIZE=1000"), nil if there are none. It begins a mail. Postfix's non_smtpd_milters are shown addresses
+	// without angle brackets, and "" for the null sender: Path.IsNull takes both.
 	MailFrom func(s *Session, address string, args []string) Status
 
 	// RcptTo is xxfi_envrcpt: RCPT TO, with the recipient as given and the ESMTP arguments, nil if there are none. A client may
 	// spell an address in many ways: Path{Address: address}.Is("a@example.org") sees to them.
-	// SMFIS_REJECT and SMFIS_TEMPFAIL refuse this recipient, SMFIS_ACCEPT and SMFIS_DISCARD are about the whole mail.
+	// SMFIS_REJECT and SMFIS_TEMPFAIL refuse this recipient, SMFIS_ACCEPT and SMFIS_DISCARD are about the whole mail. Where
+	// Postfix has this filter in non_smtpd_milters, a refusal is about the whole of a mail that does not come by SMTP: it
+	// stays in the maildrop queue, to be tried again for ever.
 	RcptTo func(s *Session, address string, args []string) Status
 
 	// Data is xxfi_data: the DATA command. With Data and Header, set EOH as well: without it libmilter loses its place in a

@@ -238,11 +238,13 @@ func (m *Modifier) ChangeFrom(address, args string) error {
 	})
 }
 
-// AddRcpt is smfi_addrcpt: it adds a recipient, "<a@example.org>". Needs SMFIF_ADDRCPT.
+// AddRcpt is smfi_addrcpt: it adds a recipient, "<a@example.org>". Needs SMFIF_ADDRCPT. One that the client has given already
+// Sendmail does not add; Postfix does, and delivers the mail to it twice. Sendmail takes a list, with commas; of one, Postfix
+// adds the first address.
 //
 // Errors: as ChangeFrom.
 //
-// Source: smfi_addrcpt.html; RFC 5321, 4.1.1.3.
+// Source: smfi_addrcpt.html; RFC 5321, 4.1.1.3; docs/mta-matrix.md.
 func (m *Modifier) AddRcpt(address string) error {
 	s := m.session
 	return m.address("smfi_addrcpt", SMFIF_ADDRCPT, address, "", func() error {
@@ -251,7 +253,7 @@ func (m *Modifier) AddRcpt(address string) error {
 }
 
 // AddRcptPar is smfi_addrcpt_par: AddRcpt with ESMTP arguments, "NOTIFY=NEVER"; an empty args is NULL. Needs
-// SMFIF_ADDRCPT_PAR.
+// SMFIF_ADDRCPT_PAR. Of a recipient that is there, the arguments stay what they were on Sendmail.
 //
 // Errors: as ChangeFrom.
 //
@@ -263,11 +265,19 @@ func (m *Modifier) AddRcptPar(address, args string) error {
 	})
 }
 
-// DelRcpt is smfi_delrcpt: it removes a recipient, written exactly as RcptTo was given it. Needs SMFIF_DELRCPT.
+// DelRcpt is smfi_delrcpt: it removes a recipient, written as RcptTo was given it, but without a source route:
+// "<user@example.org>" for "<@relay.example:user@example.org>", where Postfix finds nothing to remove otherwise (Path.Mailbox
+// has no route). One that is not there is no error. Needs SMFIF_DELRCPT.
+//
+// Angle brackets, blanks around the address and comments do not matter to either MTA; upper and lower case do, in the domain,
+// too, and so do an address extension (user+tag), the two ways to write an international domain, and, to Postfix, a dot at
+// the domain's end. Quotes and backslashes that need not be in the local part matter to Sendmail and not to Postfix. All
+// recipients that are the same go. Where the client has given two that differ in case only, Postfix has kept the first alone.
+// Sendmail takes a list, with commas; of one, Postfix removes the first address.
 //
 // Errors: as ChangeFrom.
 //
-// Source: smfi_delrcpt.html.
+// Source: smfi_delrcpt.html; docs/mta-matrix.md.
 func (m *Modifier) DelRcpt(address string) error {
 	s := m.session
 	return m.address("smfi_delrcpt", SMFIF_DELRCPT, address, "", func() error {
