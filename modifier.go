@@ -238,9 +238,9 @@ func (m *Modifier) ChangeFrom(address, args string) error {
 	})
 }
 
-// AddRcpt is smfi_addrcpt: it adds a recipient, "<a@example.org>". Needs SMFIF_ADDRCPT. One that the client has given already
-// Sendmail does not add; Postfix does, and delivers the mail to it twice. Sendmail takes a list, with commas; of one, Postfix
-// adds the first address.
+// AddRcpt is smfi_addrcpt: it adds a recipient, "<a@example.org>". Needs SMFIF_ADDRCPT. One that
+// the client has given already Sendmail does not add; Postfix does, and delivers the mail to it
+// twice. Sendmail takes a list, with commas; of one, Postfix adds the first address.
 //
 // Errors: as ChangeFrom.
 //
@@ -252,8 +252,9 @@ func (m *Modifier) AddRcpt(address string) error {
 	})
 }
 
-// AddRcptPar is smfi_addrcpt_par: AddRcpt with ESMTP arguments, "NOTIFY=NEVER"; an empty args is NULL. Needs
-// SMFIF_ADDRCPT_PAR. Of a recipient that is there, the arguments stay what they were on Sendmail.
+// AddRcptPar is smfi_addrcpt_par: AddRcpt with ESMTP arguments, "NOTIFY=NEVER"; an empty args is
+// NULL. Needs SMFIF_ADDRCPT_PAR. Of a recipient that is there, the arguments stay what they were on
+// Sendmail.
 //
 // Errors: as ChangeFrom.
 //
@@ -265,15 +266,17 @@ func (m *Modifier) AddRcptPar(address, args string) error {
 	})
 }
 
-// DelRcpt is smfi_delrcpt: it removes a recipient, written as RcptTo was given it, but without a source route:
-// "<user@example.org>" for "<@relay.example:user@example.org>", where Postfix finds nothing to remove otherwise (Path.Mailbox
-// has no route). One that is not there is no error. Needs SMFIF_DELRCPT.
+// DelRcpt is smfi_delrcpt: it removes a recipient, written as RcptTo was given it, but without a
+// source route: "<user@example.org>" for "<@relay.example:user@example.org>", where Postfix finds
+// nothing to remove otherwise (Path.Mailbox has no route). One that is not there is no error. Needs
+// SMFIF_DELRCPT.
 //
-// Angle brackets, blanks around the address and comments do not matter to either MTA; upper and lower case do, in the domain,
-// too, and so do an address extension (user+tag), the two ways to write an international domain, and, to Postfix, a dot at
-// the domain's end. Quotes and backslashes that need not be in the local part matter to Sendmail and not to Postfix. All
-// recipients that are the same go. Where the client has given two that differ in case only, Postfix has kept the first alone.
-// Sendmail takes a list, with commas; of one, Postfix removes the first address.
+// Angle brackets, blanks around the address and comments do not matter to either MTA; upper and
+// lower case do, in the domain, too, and so do an address extension (user+tag), the two ways to
+// write an international domain, and, to Postfix, a dot at the domain's end. Quotes and backslashes
+// that need not be in the local part matter to Sendmail and not to Postfix. All recipients that are
+// the same go. Where the client has given two that differ in case only, Postfix has kept the first
+// alone. Sendmail takes a list, with commas; of one, Postfix removes the first address.
 //
 // Errors: as ChangeFrom.
 //

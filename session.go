@@ -205,28 +205,31 @@ func (s *Session) do(op string, call func() error) error {
 	return nil
 }
 
-// SetReply is smfi_setreply: the reply that goes with the next SMFIS_TEMPFAIL (rcode "4xx") or SMFIS_REJECT (rcode
-// "5xx"), of this callback or a later one, as long as the MTA keeps its connection: also one about the next mail, or another
-// client's. A reply that its callback does not use is logged, once for each step. xcode is the enhanced status code of
-// RFC 3463, "5.7.1"; an empty xcode or message is NULL. message has at most 980 bytes, no NUL, CR or LF, and is handed on
+// SetReply is smfi_setreply: the reply that goes with the next SMFIS_TEMPFAIL (rcode "4xx") or
+// SMFIS_REJECT (rcode "5xx"), of this callback or a later one, as long as the MTA keeps its
+// connection: also one about the next mail, or another client's. A reply that its callback does not
+// use is logged, once for each step. xcode is the enhanced status code of RFC 3463, "5.7.1"; an
+// empty xcode or message is NULL. message has at most 980 bytes, no NUL, CR or LF, and is handed on
 // as it is. What the MTAs make of it is not always what was meant; Reply sees to that:
 //
-//   - An xcode of another class than rcode ("550", "4.7.1"): Postfix takes the reply for malformed, does what
-//     milter_default_action says, so that the mail may go through, and drops the filter for the rest of the SMTP session.
-//     Sendmail passes it on. Postfix does the same where there is no xcode and message begins with a digit that is not
-//     rcode's first; Sendmail takes an enhanced code there for xcode.
-//   - "%%" is a percent sign to both. Of a single one Postfix drops the sign; Sendmail drops all of the reply, and the
-//     client gets "Command rejected".
-//   - Bytes over 0x7f: Sendmail clears the eighth bit, so that UTF-8 comes out as other text, 0x80 ends the reply, and
-//     0x8d 0x8a end the line: what follows is another reply to the client. Postfix passes them on, at the end of message
-//     with blanks for what is no UTF-8. Control characters: Sendmail passes them on, Postfix likewise but for blanks at the
-//     end of message.
-//   - A text over 490 bytes makes a line over the 512 of RFC 5321, and both pass it on. At MAIL and RCPT Sendmail puts the
-//     address in front of the text of a 450, 550 or 553.
-//   - An empty message with an xcode: Sendmail takes the code for the text, "550 5.0.0 5.7.1". With no xcode Sendmail puts
-//     "4.0.0" or "5.0.0" and Postfix nothing.
-//   - "421" also closes the connection to the client on both, and "521" on Postfix. At Connect, of a "5xx" or "421" code
-//     and text go out as the MTA's own, and Sendmail has a text of its own for every other code.
+//   - An xcode of another class than rcode ("550", "4.7.1"): Postfix takes the reply for malformed,
+//     does what milter_default_action says, so that the mail may go through, and drops the filter
+//     for the rest of the SMTP session. Sendmail passes it on. Postfix does the same where there is
+//     no xcode and message begins with a digit that is not rcode's first; Sendmail takes an
+//     enhanced code there for xcode.
+//   - "%%" is a percent sign to both. Of a single one Postfix drops the sign; Sendmail drops all of
+//     the reply, and the client gets "550 5.7.1 Command rejected" or "554", for a "4xx", too.
+//   - Bytes over 0x7f: Sendmail clears the eighth bit, so that UTF-8 comes out as other text, 0x80
+//     ends the reply, and 0x8d 0x8a end the line: what follows is another reply to the client.
+//     Postfix passes them on, at the end of message with blanks for what is no UTF-8. Control
+//     characters: Sendmail passes them on, Postfix likewise but for blanks at the end of message.
+//   - A text over 490 bytes makes a line over the 512 of RFC 5321, and both pass it on. At MAIL and
+//     RCPT Sendmail puts the address in front of the text of a 450, 550 or 553.
+//   - An empty message with an xcode: Sendmail takes the code for the text, "550 5.0.0 5.7.1". With
+//     no xcode Sendmail puts "4.0.0" or "5.0.0" and Postfix nothing.
+//   - "421" also closes the connection to the client on both, and "521" on Postfix. At Connect, of
+//     a "5xx" or "421" code and text go out as the MTA's own, and Sendmail has a text of its own
+//     for every other code.
 //
 // Errors: ErrArgument, ErrStage.
 //
@@ -239,10 +242,12 @@ func (s *Session) SetReply(rcode, xcode, message string) error {
 	return s.setReply(op, rcode, func() error { return smfiSetreply(s.conn, &s.text, rcode, xcode, message) })
 }
 
-// SetMLReply is smfi_setmlreply: SetReply with 1 to 32 lines of text. An empty xcode is NULL, for which libmilter puts
-// "4.0.0" or "5.0.0", so that a text may begin with a digit. A line may be empty. Of a reply of 16,384 bytes or more Sendmail
-// cuts off the end, and the client waits for the last line until it gives up. With "421" the connection is closed as after
-// SetReply, but at Connect, where Sendmail takes "421" of more than one line for any other code. The rest is as in SetReply.
+// SetMLReply is smfi_setmlreply: SetReply with 1 to 32 lines of text. An empty xcode is NULL, for
+// which libmilter puts "4.0.0" or "5.0.0", so that a text may begin with a digit. A line may be
+// empty. Of a reply of 16,384 bytes or more Sendmail cuts off the end, and the client waits for the
+// last line until it gives up. With "421" the connection is closed as after SetReply, but at
+// Connect, where Sendmail takes "421" of more than one line for any other code. The rest is as in
+// SetReply.
 //
 // Errors: ErrArgument, ErrStage.
 //
@@ -258,25 +263,30 @@ func (s *Session) SetMLReply(rcode, xcode string, lines ...string) error {
 	return s.setReply(op, rcode, func() error { return smfiSetmlreply(s.conn, &s.text, rcode, xcode, lines) })
 }
 
-// Reply is smfi_setreply or, for more than one line, smfi_setmlreply, with a reply that both MTAs pass on as it is, and
-// returns the status to return with it: SMFIS_TEMPFAIL for a code of 400 to 499, SMFIS_REJECT for 500 to 599.
+// Reply is smfi_setreply or, for more than one line, smfi_setmlreply, with a reply that both MTAs
+// pass on as it is, and returns the status to return with it: SMFIS_TEMPFAIL for a code of 400 to
+// 499, SMFIS_REJECT for 500 to 599.
 //
 //	return s.Reply(550, "5.7.1", "We do not take mail about 100% discounts.")
 //
-// The text never changes the decision, it is made to fit: percent signs are doubled, so that the client reads the text as it
-// is written here; a byte that is not printable ASCII is a question mark; long lines are broken, and there are at most 32; an
-// enhanced code that is malformed or not of the code's class is left out; "4.0.0" or "5.0.0" stands before a text that begins
-// with a digit and has no enhanced code. No lines are an empty text. But for percent signs, what had to be changed is logged,
-// in one line.
+// The text never changes the decision, it is made to fit: percent signs are doubled, so that the
+// client reads the text as it is written here; a byte that is not printable ASCII is a question
+// mark; long lines are broken, and there are at most 32; an enhanced code that is malformed or not
+// of the code's class is left out; "4.0.0" or "5.0.0" stands before a text that begins with a digit
+// and has no enhanced code. No lines are an empty text. But for percent signs, what had to be
+// changed is logged, in one line.
 //
-// The reply is that of the callback that runs, and of this status: if the callback returns another one, the reply is dropped
-// and that is logged. It never goes out with a later refusal, as one of SetReply can.
+// The reply is that of the callback that runs, and of this status: if the callback returns another
+// one, the reply is dropped and that is logged. It never goes out with a later refusal, as one of
+// SetReply can.
 //
-// With another code the reply is 451 with no text, and SMFIS_TEMPFAIL is returned; that is logged as an error, and so is a
-// call when no callback is running, which returns the status all the same. With 421 the MTA also closes the connection to the
-// client, Postfix with 521, too. For what becomes of a reply at Connect see SetReply.
+// With another code the reply is 451 with no text, and SMFIS_TEMPFAIL is returned; that is logged
+// as an error, and so is a call when no callback is running, which returns the status all the same.
+// With 421 the MTA also closes the connection to the client, Postfix with 521, too. For what
+// becomes of a reply at Connect see SetReply.
 //
-// Source: smfi_setreply.html, smfi_setmlreply.html; RFC 5321, 4.2 and 4.5.3.1.5; docs/mta-matrix.md.
+// Source: smfi_setreply.html, smfi_setmlreply.html; RFC 5321, 4.2 and 4.5.3.1.5;
+// docs/mta-matrix.md.
 func (s *Session) Reply(code int, xcode string, lines ...string) Status {
 	status, level := SMFIS_TEMPFAIL, slog.LevelWarn
 	if code >= 500 && code <= 599 {
@@ -308,7 +318,8 @@ type recordedReply struct {
 
 // set hands the reply to libmilter.
 func (r *recordedReply) set(s *Session) error {
-	// smfi_setreply puts no blank behind an enhanced code without a text, which Sendmail takes for the text then.
+	// smfi_setreply puts no blank behind an enhanced code without a text, which Sendmail takes for
+	// the text then.
 	if len(r.Lines) > 1 || r.XCode != "" && r.Lines[0] == "" {
 		return s.SetMLReply(r.Code, r.XCode, r.Lines...)
 	}

@@ -24,13 +24,13 @@ const (
 	sendmailBuffer = 16384
 )
 
-// refuses tells whether the SMTP client gets a reply of its own for this one.
+// refuses reports whether the SMTP client gets a reply of its own for this one.
 func (r Reply) refuses() bool {
 	return r.Status == milter.SMFIS_REJECT || r.Status == milter.SMFIS_TEMPFAIL
 }
 
-// understood gives a filter's refusal of a step as the MTA understands it, and what the client is told. path is the step's
-// address. An error says why the MTA does not understand it.
+// understood returns a filter's refusal of a step as the MTA understands it, and what the client is
+// told. path is the step's address. An error says why the MTA does not understand it.
 func (k Kind) understood(step, path string, r Reply) (Reply, error) {
 	if !r.refuses() {
 		return r, nil
@@ -49,7 +49,8 @@ func postfixUnderstood(step string, r Reply) (Reply, error) {
 	case text == "":
 		text = postfixTempfail
 	case malformedToPostfix(text):
-		return r, fmt.Errorf("Postfix takes the reply %q for malformed: behind the code stands a digit that is not the code's class", text)
+		return r, fmt.Errorf("Postfix takes the reply %q for malformed: "+
+			"behind the code stands a digit that is not the code's class", text)
 	}
 	text = unescapePercent(text)
 	switch {
@@ -130,8 +131,8 @@ func sendmailUnderstood(step, path string, r Reply) Reply {
 	return r
 }
 
-// sendmailFormat is fmtmsg of Sendmail's err.c: it gives the reply an enhanced code and the address, and keeps seven bits of each
-// byte, up to the first that is nothing then.
+// sendmailFormat is fmtmsg of Sendmail's err.c: it gives the reply an enhanced code and the
+// address, and keeps seven bits of each byte, up to the first that is nothing then.
 func sendmailFormat(text, path string) string {
 	codes, text := text[:4], text[4:]
 	if first, _, found := strings.Cut(text, " "); found && check.EnhancedCode(first) {
@@ -152,7 +153,7 @@ func sendmailFormat(text, path string) string {
 	return string(b[:min(len(b), sendmailBuffer-1)])
 }
 
-// replyLines gives the lines that a client reads.
+// replyLines returns the lines that a client reads.
 func replyLines(text string) []string {
 	lines := strings.Split(text, "\r\n")
 	for i := range lines {
@@ -170,7 +171,8 @@ func (mta MTA) onFailure() milter.Status {
 	return milter.SMFIS_TEMPFAIL
 }
 
-// confused is Postfix's reply when a filter has sent what it cannot use: milter_default_action=reject is not followed then.
+// confused is Postfix's reply when a filter has sent what it cannot use:
+// milter_default_action=reject is not followed then.
 func (mta MTA) confused(r Reply) Reply {
 	r.Status, r.Client = milter.SMFIS_TEMPFAIL, []string{postfixConfused}
 	if mta.onFailure() == milter.SMFIS_ACCEPT {

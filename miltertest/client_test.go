@@ -11,7 +11,8 @@ import (
 	"github.com/libmilter/go-libmilter/miltertest"
 )
 
-// refusing gives callbacks that refuse at one step, each with the same reply of SetReply or SetMLReply.
+// refusing gives callbacks that refuse at one step, each with the same reply of SetReply or
+// SetMLReply.
 func refusing(t testing.TB, step, rcode, xcode string, lines ...string) milter.Callbacks {
 	var seen []string
 	return recorder(&seen, func(s *milter.Session, name string) milter.Status {
@@ -32,7 +33,8 @@ func refusing(t testing.TB, step, rcode, xcode string, lines ...string) milter.C
 	})
 }
 
-// The texts are those of docs/mta-matrix.md, section "Replies"; test/mta compares the other section's itself.
+// The texts are those of docs/mta-matrix.md, section "Replies"; test/mta compares the other
+// section's itself.
 func TestClientIsTold(t *testing.T) {
 	t.Parallel()
 	const unavailable, later = "451 4.7.1 Service unavailable - try again later", "451 4.3.2 Please try again later"
@@ -133,7 +135,8 @@ func TestOnFailure(t *testing.T) {
 	}
 }
 
-// Postfix takes no body with anything between its pieces, and keeps the first piece where it goes on without the filter.
+// Postfix takes no body with anything between its pieces, and keeps the first piece where it goes
+// on without the filter.
 func TestBrokenBody(t *testing.T) {
 	t.Parallel()
 	for name, between := range map[string]func(m *milter.Modifier) error{
@@ -167,7 +170,8 @@ func TestBrokenBody(t *testing.T) {
 	}
 }
 
-// A mail that does not come by SMTP; TestConversationPostfixLocal and …SendmailLocal compare what is sent.
+// A mail that does not come by SMTP; TestConversationPostfixLocal and …SendmailLocal compare what
+// is sent.
 func TestLocalMail(t *testing.T) {
 	t.Parallel()
 	var seen []string
@@ -189,7 +193,8 @@ func TestLocalMail(t *testing.T) {
 	}
 }
 
-// Postfix has no client to tell: it bounces a mail that is refused, and keeps one that is refused for now or at a recipient.
+// Postfix has no client to tell: it bounces a mail that is refused, and keeps one that is refused
+// for now or at a recipient.
 func TestLocalRefusal(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

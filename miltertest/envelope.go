@@ -12,8 +12,8 @@ type rcpt struct {
 	added bool   // by the filter
 }
 
-// envelope are the recipients of a mail. Neither MTA takes two spellings for one address that differ in upper and lower case
-// when a filter names them, the domain included.
+// envelope are the recipients of a mail. Neither MTA takes two spellings for one address that
+// differ in upper and lower case when a filter names them, the domain included.
 type envelope struct {
 	kind  Kind
 	rcpts []rcpt
@@ -46,7 +46,7 @@ func (e *envelope) give(addr string, args []string) {
 	}
 }
 
-// same tells whether the MTA drops one of the two, for it is the other one again.
+// same reports whether the MTA drops one of the two, for it is the other one again.
 func (e *envelope) same(a, b rcpt) bool {
 	if e.kind == KindSendmail {
 		return a.key == b.key
@@ -54,8 +54,8 @@ func (e *envelope) same(a, b rcpt) bool {
 	return strings.EqualFold(a.path, b.path)
 }
 
-// add is AddRcpt and AddRcptPar. Postfix looks for a recipient that is there among those that a filter has added only, and both
-// take one address: but for Sendmail's AddRcpt, which takes a list.
+// add is AddRcpt and AddRcptPar. Postfix looks for a recipient that is there among those that a
+// filter has added only, and both take one address: but for Sendmail's AddRcpt, which takes a list.
 func (e *envelope) add(list string, args []string, one bool) {
 	all := e.kind.addresses(list)
 	if (one || e.kind == KindPostfix) && len(all) > 1 {
@@ -71,7 +71,8 @@ func (e *envelope) add(list string, args []string, one bool) {
 	}
 }
 
-// remove is DelRcpt. Postfix takes one address, and leaves its source route, which those that it compares it with have lost.
+// remove is DelRcpt. Postfix takes one address, and leaves its source route, which those that it
+// compares it with have lost.
 func (e *envelope) remove(list string) {
 	all := e.kind.addresses(list)
 	if e.kind == KindPostfix && len(all) > 0 {
@@ -86,8 +87,8 @@ func (e *envelope) remove(list string) {
 	}
 }
 
-// rcpt gives a recipient as the MTA holds it: without a source route and a dot at the end. Postfix also takes off quotes that
-// need not be, Sendmail puts some that must.
+// rcpt returns a recipient as the MTA holds it: without a source route and a dot at the end. Postfix
+// also takes off quotes that need not be, Sendmail puts some that must.
 func (k Kind) rcpt(addr string, args []string) rcpt {
 	if strings.HasPrefix(addr, "@") {
 		if _, behind, found := strings.Cut(addr, ":"); found {
@@ -111,7 +112,7 @@ func (k Kind) rcpt(addr string, args []string) rcpt {
 	return r
 }
 
-// addresses gives the addresses in a text: without brackets, comments, phrases and blanks.
+// addresses returns the addresses in a text: without brackets, comments, phrases and blanks.
 func (k Kind) addresses(text string) []string {
 	var r addressReader
 	if k == KindSendmail {
@@ -200,7 +201,7 @@ func cutLast(addr string) (local, at, domain string) {
 	return addr, "", ""
 }
 
-// unquotedLocal gives a local part without quotes and backslashes.
+// unquotedLocal returns a local part without quotes and backslashes.
 func unquotedLocal(local string) string {
 	var b strings.Builder
 	for i := 0; i < len(local); i++ {
@@ -215,10 +216,11 @@ func unquotedLocal(local string) string {
 	return b.String()
 }
 
-// quotedLocal gives a local part in quotes, if it needs them.
+// quotedLocal returns a local part in quotes, if it needs them.
 func quotedLocal(local string) string {
 	const special = `()<>[]:;@\," ` + "\t"
-	if local != "" && !strings.ContainsAny(local, special) && !strings.HasPrefix(local, ".") && !strings.HasSuffix(local, ".") && !strings.Contains(local, "..") {
+	dots := strings.Contains("."+local+".", "..") // an empty local part, too
+	if !dots && !strings.ContainsAny(local, special) {
 		return local
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`

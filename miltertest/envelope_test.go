@@ -54,7 +54,8 @@ func TestRcpt(t *testing.T) {
 	}
 }
 
-// Whatever a filter names, what is removed is not there any more, and what is added to an empty envelope is.
+// Whatever a filter names, what is removed is not there any more, and what is added to an empty
+// envelope is.
 func FuzzEnvelope(f *testing.F) {
 	for _, addr := range []string{"<a@b>", "@x:a@b", `"a\"b"@c`, "<a,b@c>, d", `\`, "a@b.", "(", "@", "@:"} {
 		f.Add(addr)

@@ -1,4 +1,5 @@
-// Package check looks at texts before libmilter sees them: what it would refuse, and what an MTA would read as something else.
+// Package check looks at texts before libmilter sees them: what it would refuse, and what an MTA
+// would read as something else.
 package check
 
 import (
@@ -10,32 +11,37 @@ import (
 // MaxReplyLines is how many lines smfi_setmlreply takes: MAXREPLIES in libmilter's smfi.c.
 const MaxReplyLines = 32
 
-// maxText is how many bytes of text FitReply leaves in a line. The line has 512 (RFC 5321, 4.5.3.1.5), with its codes, its
-// end, and the address that Sendmail puts in front of the text at MAIL and RCPT. That also keeps 32 lines within Sendmail's
-// buffer for a reply, 16,384 bytes: a reply that it cuts has no last line, and the client waits for one.
+// maxText is how many bytes of text FitReply leaves in a line. The line has 512 (RFC 5321,
+// 4.5.3.1.5), with its codes, its end, and the address that Sendmail puts in front of the text at
+// MAIL and RCPT. That also keeps 32 lines within Sendmail's buffer for a reply, 16,384 bytes: a
+// reply that it cuts has no last line, and the client waits for one.
 const maxText = 512 - len("550 5.123.123 \r\n") - (maxShortened + len("... "))
 
-// maxShortened is how long an address is that Sendmail has shortened for a reply: MAXSHORTSTR in its conf.h.
+// maxShortened is how long an address is that Sendmail has shortened for a reply: MAXSHORTSTR in
+// its conf.h.
 const maxShortened = 203
 
-// Reply is a reply as smfi_setmlreply is to be given it; one line of text that is not empty, or no enhanced code, is as good
-// for smfi_setreply.
+// Reply is a reply as smfi_setmlreply is to be given it; one line of text that is not empty, or no
+// enhanced code, is as good for smfi_setreply.
 type Reply struct {
 	Code  string
 	XCode string // "" for none
 	Lines []string
 }
 
-// FitReply returns a reply that libmilter takes and both MTAs pass on as it is, and what had to be changed for that. The code
-// is never changed, unless it is none of a refusal: then the reply is 451 with no text.
+// FitReply returns a reply that libmilter takes and both MTAs pass on as it is, and what had to be
+// changed for that. The code is never changed, unless it is none of a refusal: then the reply is
+// 451 with no text.
 func FitReply(code int, xcode string, lines []string) (fit Reply, changed []string) {
 	if code < 400 || code > 599 {
-		return Reply{Code: "451", Lines: []string{""}}, []string{fmt.Sprintf("code %d is not one of 400 to 599: 451 goes in its place, without a text", code)}
+		const format = "code %d is not one of 400 to 599: 451 goes in its place, without a text"
+		return Reply{Code: "451", Lines: []string{""}}, []string{fmt.Sprintf(format, code)}
 	}
 	fit.Code = strconv.Itoa(code)
 	note := func(format string, args ...any) { changed = append(changed, fmt.Sprintf(format, args...)) }
 	if fit.XCode = xcode; xcode != "" && (!EnhancedCode(xcode) || xcode[0] != fit.Code[0]) {
-		note("enhanced code %q, which is not %c.x.x, is left out: Postfix takes such a reply for malformed", xcode, fit.Code[0])
+		note("enhanced code %q, which is not %c.x.x, is left out: Postfix takes such a reply for malformed",
+			xcode, fit.Code[0])
 		fit.XCode = ""
 	}
 	fit.Lines = fitLines(lines, note)
@@ -63,7 +69,8 @@ func fitLines(lines []string, note func(format string, args ...any)) (fit []stri
 		fit = append(fit, pieces...)
 	}
 	if unprintable > 0 {
-		note("%d bytes that are not printable ASCII are question marks: Sendmail clears their eighth bit or ends the text there", unprintable)
+		note("%d bytes that are not printable ASCII are question marks: "+
+			"Sendmail clears their eighth bit or ends the text there", unprintable)
 	}
 	if long > 0 {
 		note("%d lines of more than %d bytes are broken: a reply's line has 512 bytes", long, maxText)
@@ -103,7 +110,8 @@ func split(line string) (pieces []string) {
 	return append(pieces, line)
 }
 
-// EnhancedCode reports whether code is class.subject.detail: class 2, 4 or 5, the others of one to three digits.
+// EnhancedCode reports whether code is class.subject.detail: class 2, 4 or 5, the others of one to
+// three digits.
 func EnhancedCode(code string) bool {
 	parts := strings.Split(code, ".")
 	if len(parts) != 3 || parts[0] != "2" && parts[0] != "4" && parts[0] != "5" {

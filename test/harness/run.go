@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// RunWith runs a command with a text on its standard input, and returns what it printed and its exit code.
+// RunWith runs a command with a text on its standard input, and returns what it printed and its
+// exit code.
 func RunWith(t testing.TB, cmd *exec.Cmd, stdin string) (output string, exit int) {
 	t.Helper()
 	var out bytes.Buffer
@@ -28,7 +29,8 @@ type Dialogue struct {
 	io.WriteCloser
 }
 
-// StartDialogue starts a command that reads and answers. It is killed when the test ends, if it has not ended before.
+// StartDialogue starts a command that reads and answers. It is killed when the test ends, if it has
+// not ended before.
 func StartDialogue(t testing.TB, cmd *exec.Cmd) *Dialogue {
 	t.Helper()
 	stdin, err := cmd.StdinPipe()

@@ -1,4 +1,4 @@
-//go:build cgo
+// go:build cgo
 
 package mta
 
@@ -14,8 +14,8 @@ import (
 // localText is a mail as programs give it to sendmail(1).
 const localText = "From: <sender@example.com>\nTo: <one@example.org>\nSubject: a test\n\nbody\n"
 
-// localFeatures are about mail of programs on the MTA's own machine. Postfix takes it up from its maildrop queue, a moment after
-// sendmail(1) has ended, and shows it to non_smtpd_milters.
+// localFeatures are about mail of programs on the MTA's own machine. Postfix takes it up from its
+// maildrop queue, a moment after sendmail(1) has ended, and shows it to non_smtpd_milters.
 func localFeatures() (list []feature) {
 	reads := script{Reads: []string{"_", "i", "j", "v", "{client_addr}", "{client_name}", "{daemon_name}", "{mail_addr}", "{rcpt_addr}"}}
 	for _, way := range localWays {
@@ -79,8 +79,8 @@ var localWays = []localWay{
 	}},
 }
 
-// refusal is a case of a filter that refuses, and then is replaced by one that does not: a mail that the MTA has kept is
-// delivered then.
+// refusal is a case of a filter that refuses, and then is replaced by one that does not: a mail
+// that the MTA has kept is delivered then.
 func (way localWay) refusal(what, step string, a answer, want ...string) feature {
 	return feature{
 		group: local, name: way.name + ": " + what + " at " + step, local: true, manner: withLocal, varies: true,
@@ -100,7 +100,8 @@ func (way localWay) refusal(what, step string, a answer, want ...string) feature
 	}
 }
 
-// settle waits until the MTA has shown a mail to the filter to the end of the session, or has delivered it without.
+// settle waits until the MTA has shown a mail to the filter to the end of the session, or has
+// delivered it without.
 func (r *run) settle() {
 	r.t.Helper()
 	if len(r.replies) > 0 && r.replies[len(r.replies)-1].refused() {
@@ -142,6 +143,9 @@ func knownAt(callback string) view {
 			if e.Args[0] == callback {
 				names = append(names, e.Args[1])
 			}
+		}
+		if len(names) == 0 {
+			return nil
 		}
 		return []string{strings.Join(names, " ")}
 	}

@@ -1,4 +1,4 @@
-//go:build cgo
+// go:build cgo
 
 package mta
 
@@ -73,7 +73,7 @@ func (s spelling) feature() feature {
 		}
 	}
 	f := feature{
-		group: recipients, name: "recipient " + s.rcpt, varies: true, filter: filter,
+		group: recipients, name: "recipient `" + s.rcpt + "`", varies: true, filter: filter,
 		acts: func(r *run) {
 			r.deliver(mail{"<plain@example.com>", []string{keptRcpt, s.rcpt}, text})
 			for _, sender := range senders {
@@ -151,7 +151,8 @@ func without(list, others []string) []string {
 	return list
 }
 
-// rcptsOf are the recipients, but for the one that stays, that the mails of a sender were delivered to.
+// rcptsOf are the recipients, but for the one that stays, that the mails of a sender were delivered
+// to.
 func (r *run) rcptsOf(sender string) (rcpts []string) {
 	for _, m := range r.mails {
 		if m.From.Address != sender {

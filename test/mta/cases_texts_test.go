@@ -1,4 +1,4 @@
-//go:build cgo
+// go:build cgo
 
 package mta
 
@@ -10,15 +10,16 @@ import (
 	"github.com/libmilter/go-libmilter/miltertest"
 )
 
-// Senders of mails that are refused at a recipient, and at the end of the message: Postfix hands a reply to the latter from
-// one of its programs to another.
+// Senders of mails that are refused at a recipient, and at the end of the message: Postfix hands a
+// reply to the latter from one of its programs to another.
 const (
 	refusedAtRcpt = "<rcpt@example.com>"
 	refusedAtEOM  = "<eom@example.com>"
 )
 
-// textFeatures are replies that an MTA may read as something else. A decision that is lost shows as a mail that is delivered:
-// the MTAs of these cases go on without a filter that fails. The codes are none of those that Sendmail puts an address behind.
+// textFeatures are replies that an MTA may read as something else. A decision that is lost shows as
+// a mail that is delivered: the MTAs of these cases go on without a filter that fails. The codes
+// are none of those that Sendmail puts an address behind.
 func textFeatures() (list []feature) {
 	for _, code := range []int{454, 554} {
 		for _, xcode := range []string{"", "2.7.1", "4.7.1", "5.7.1"} {
@@ -72,8 +73,8 @@ func raw(code int, xcode string, lines ...string) feature {
 	return refusal(answer{By: by, Code: code, XCode: xcode, Lines: lines}, shortReply(want))
 }
 
-// behind has the client send another command behind the recipient, without waiting: its reply shows where the MTA has ended that
-// to the recipient.
+// behind has the client send another command behind the recipient, without waiting: its reply shows
+// where the MTA has ended that to the recipient.
 func behind(f feature) feature {
 	f.name += ", then NOOP"
 	f.acts = func(r *run) {
@@ -88,7 +89,8 @@ func behind(f feature) feature {
 	return f
 }
 
-// fitted is a case of Reply, with what the client is to get: told on the MTAs that do not say the same.
+// fitted is a case of Reply, with what the client is to get: told on the MTAs that do not say the
+// same.
 func fitted(code int, xcode string, lines []string, want string, or ...string) feature {
 	f := refusal(answer{Code: code, XCode: xcode, Lines: lines}, want)
 	f.varies = len(or) > 0
@@ -96,7 +98,8 @@ func fitted(code int, xcode string, lines []string, want string, or ...string) f
 	return f
 }
 
-// refusal is a case of a filter that refuses in the same words at a recipient and at the end of the message.
+// refusal is a case of a filter that refuses in the same words at a recipient and at the end of the
+// message.
 func refusal(a answer, want string) feature {
 	by := a.By
 	if by == "" {
@@ -112,7 +115,7 @@ func refusal(a answer, want string) feature {
 		said = []string{fmt.Sprintf("%d times %s", len(said), said[0])}
 	}
 	return feature{
-		group: texts, name: strings.TrimRight(fmt.Sprintf("%s(%d, %q, %s", by, a.Code, a.XCode, strings.Join(said, ", ")), ", ") + ")",
+		group: texts, name: "`" + strings.TrimRight(fmt.Sprintf("%s(%d, %q, %s", by, a.Code, a.XCode, strings.Join(said, ", ")), ", ") + ")`",
 		manner: failsOpen, varies: true,
 		filter: script{Mails: map[string]script{
 			refusedAtRcpt: {Says: map[string]answer{"rcptto": a}},
@@ -152,7 +155,7 @@ var codeFeatures = []feature{
 		},
 		see: []view{codesGiven, deliveries}, want: []string{"each as it was given", "not delivered"},
 	}, {
-		group: texts, name: `SetReply(554, "4.7.1", "No"), then another mail on the connection`, manner: failsOpen, varies: true,
+		group: texts, name: "`SetReply(554, \"4.7.1\", \"No\")`, then another mail on the connection", manner: failsOpen, varies: true,
 		filter: marks(script{Mails: map[string]script{refusedAtRcpt: {Says: map[string]answer{"rcptto": {By: "SetReply", Code: 554, XCode: "4.7.1", Lines: []string{"No"}}}}}}),
 		acts: func(r *run) {
 			r.deliver(mail{refusedAtRcpt, plain.rcpts, text})

@@ -1,4 +1,4 @@
-//go:build cgo
+// go:build cgo
 
 package mta
 
@@ -15,8 +15,8 @@ import (
 	"github.com/libmilter/go-libmilter/miltertest"
 )
 
-// model is a case as miltertest plays it: what its MTAs tell of the same mails, with the same filter, is what was seen on the
-// real ones.
+// model is a case as miltertest plays it: what its MTAs tell of the same mails, with the same
+// filter, is what was seen on the real ones.
 type model struct {
 	mails []miltertest.Mail
 	tells func(results []*miltertest.Result) []string

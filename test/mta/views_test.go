@@ -89,13 +89,16 @@ func steps(r *run) []string {
 			names = append(names, e.Name)
 		}
 	}
+	if len(names) == 0 {
+		return nil
+	}
 	return []string{strings.Join(slices.Compact(names), ", ")}
 }
 
 // after are the callbacks that come after the first one of a name.
 func after(name string) view {
 	return func(r *run) []string {
-		_, rest, _ := strings.Cut(steps(r)[0]+", ", name+", ")
+		_, rest, _ := strings.Cut(strings.Join(steps(r), "")+", ", name+", ")
 		return []string{"then " + strings.TrimSuffix(rest, ", ")}
 	}
 }
