@@ -27,8 +27,7 @@ import (
 //
 // Only for that number, Postfix and Sendmail are told apart: by the macros "v", "p", "{if_name}", "{msg_id}" and
 // "{daemon_addr}". What one sends of them by itself is enough, also with milter_macro_v or milter_connect_macros in main.cf. If
-// Server.Macros has others at SMFIM_CONNECT, those that are needed are asked for besides; a filter that calls
-// Negotiation.SetSymList for that stage asks for "v", "p" and "{daemon_addr}", too.
+// the filter asks for others at SMFIM_CONNECT, those that are needed are asked for besides.
 //
 // A From, Date or Message-Id that is new in a mail without: Sendmail has added one itself by then, which is not shown and is
 // deleted (without SMFIF_CHGHDRS the new one takes its place).
