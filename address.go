@@ -28,9 +28,9 @@ type address struct {
 // maxUnixPath is the longest path that libmilter takes for a unix socket.
 const maxUnixPath = len(syscall.RawSockaddrUnix{}.Path) - 2
 
-// parseAddress reads unix:/path, local:/path, /path, inet:port@host, inet6:port@host and fd:N, strictly where
-// libmilter would take a wrong address for another one: a port of 70000 for 4464, of "25x" for 25, and 8890@localhost for
-// the path of a unix socket.
+// parseAddress reads unix:/path, local:/path, /path, inet:port@host, inet6:port@host and fd:N,
+// strictly where libmilter would take a wrong address for another one: a port of 70000 for 4464, of
+// "25x" for 25, and 8890@localhost for the path of a unix socket.
 func parseAddress(text string) (address, error) {
 	if text == "" {
 		return address{}, fmt.Errorf("%w: no address; write unix:/path, inet:port@host, inet6:port@host or fd:N", ErrArgument)
@@ -46,7 +46,7 @@ func parseAddress(text string) (address, error) {
 	switch ascii.ToLower(kind) {
 	case "", "unix", "local":
 		addr.network, addr.path = "unix", rest
-		if strings.HasPrefix(rest, "@") { // a file's name to libmilter, and to Go's system calls none
+		if strings.HasPrefix(rest, "@") { // no file's name to Go's system calls
 			addr.path = "./" + rest
 		}
 		return addr, addr.checkPath()
@@ -64,8 +64,8 @@ func parseAddress(text string) (address, error) {
 		addr.network, addr.fd = "fd", int(fd)
 		return addr, nil
 	}
-	return address{}, fmt.Errorf("%w: address %q: %q is none of unix, local, inet, inet6, fd; write %s", ErrArgument, text, kind,
-		cmp.Or(inet.Meant(text), "unix:path or inet:port@host"))
+	return address{}, fmt.Errorf("%w: address %q: %q is none of unix, local, inet, inet6, fd; write %s",
+		ErrArgument, text, kind, cmp.Or(inet.Meant(text), "unix:path or inet:port@host"))
 }
 
 func (a *address) checkPath() error {
@@ -73,8 +73,8 @@ func (a *address) checkPath() error {
 	case a.path == "":
 		return fmt.Errorf("%w: address %q has no path", ErrArgument, a.text)
 	case inet.Meant(a.text) != "":
-		return fmt.Errorf("%w: address %q looks like a host or a port, not like a path; write %s, or unix:./%s for a unix socket",
-			ErrArgument, a.text, inet.Meant(a.text), a.path)
+		return fmt.Errorf("%w: address %q looks like a host or a port, not like a path; "+
+			"write %s, or unix:./%s for a unix socket", ErrArgument, a.text, inet.Meant(a.text), a.path)
 	case len(a.path) > maxUnixPath:
 		return fmt.Errorf("%w: address %q: the path has %d bytes, over %d: %w", ErrArgument, a.text, len(a.path), maxUnixPath,
 			syscall.ENAMETOOLONG)
@@ -85,8 +85,8 @@ func (a *address) checkPath() error {
 func (a *address) parsePortHost(text string) (err error) {
 	port, host, hasHost := strings.Cut(text, "@")
 	if a.port, err = parsePort(port); err != nil {
-		return fmt.Errorf("%w: address %q: %q is not a port of 1 to 65535, nor a service's name; write %s", ErrArgument, a.text, port,
-			cmp.Or(inet.Meant(a.text), "inet:port@host"))
+		return fmt.Errorf("%w: address %q: %q is not a port of 1 to 65535, nor a service's name; write %s",
+			ErrArgument, a.text, port, cmp.Or(inet.Meant(a.text), "inet:port@host"))
 	}
 	inner, closed := strings.CutSuffix(strings.TrimPrefix(host, "["), "]")
 	bracketed := closed && host[0] == '['
@@ -99,8 +99,8 @@ func (a *address) parsePortHost(text string) (err error) {
 	case hasHost && host == "":
 		return fmt.Errorf("%w: address %q has an @ and no host behind it", ErrArgument, a.text)
 	case bracketed && !isIP, strings.ContainsAny(host, "[]"), isIP && isIPv4 != (a.network == "tcp4"):
-		return fmt.Errorf("%w: address %q: %q is not an address of its family; write %s", ErrArgument, a.text, host,
-			cmp.Or(inet.Meant(a.text), "inet:port@IPv4 or inet6:port@[IPv6]"))
+		return fmt.Errorf("%w: address %q: %q is not an address of its family; write %s",
+			ErrArgument, a.text, host, cmp.Or(inet.Meant(a.text), "inet:port@IPv4 or inet6:port@[IPv6]"))
 	}
 	a.host = host
 	return nil

@@ -55,8 +55,8 @@ func (srv *Server) checkTempDir() error {
 	dir := cmp.Or(srv.TempDir, os.TempDir())
 	var b cText
 	if errno := C.milter_collect_try(b.one(dir)); errno != 0 {
-		return fmt.Errorf("TempDir %q cannot take a file: %w: bodies over 256 KiB are kept there, name another folder or set MaxBody to less",
-			dir, syscall.Errno(errno))
+		return fmt.Errorf("TempDir %q cannot take a file: %w: bodies over 256 KiB are kept there, "+
+			"name another folder or set MaxBody to less", dir, syscall.Errno(errno))
 	}
 	return nil
 }

@@ -1,8 +1,9 @@
 /*
- * What Go cannot do for the unix sockets that it makes: bind one with exact permissions, under a umask that is not the
- * process's.
+ * What Go cannot do for the unix sockets that it makes: bind one with exact permissions, under a
+ * umask that is not the process's.
  *
- * milter_bind is called once for a start, before the socket listens; it owns nothing and returns an errno, 0 for success.
+ * milter_bind is called once for a start, before the socket listens; it owns nothing and returns an
+ * errno, 0 for success.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,8 +39,9 @@ static int bind_with_mode(void *arg)
 
 #ifdef __linux__
 /*
- * A process that shares this one's memory and descriptors, and not its umask: files that other threads create meanwhile
- * have the permissions that they are to have. It ends before clone returns, and nobody is sent a SIGCHLD.
+ * A process that shares this one's memory and descriptors, and not its umask: files that other
+ * threads create meanwhile have the permissions that they are to have. It ends before clone
+ * returns, and nobody is sent a SIGCHLD.
  */
 static int bind_aside(struct binding *b)
 {

@@ -67,17 +67,18 @@ type Server struct {
 	// 0 is libmilter's own, 65,535, which is what MTAs send of a body at a time; less than 12 leaves no room to negotiate.
 	MaxDataSize int
 
-	// Debug is smfi_setdbg: 0, nothing, to 6. libmilter writes to standard output, which must be open then. The unix socket
-	// that syslog sees it open is not Addr's: it is given that one when it listens already.
+	// Debug is smfi_setdbg: 0, nothing, to 6. libmilter writes to standard output, which must be
+	// open then. The unix socket that syslog sees it open is not Addr's: it is given that one when
+	// it listens already.
 	Debug int
 
-	// RemoveSocket is smfi_opensocket's argument: remove a unix socket that is at Addr and that nobody answers on. Of
-	// servers that start on it at once one runs, and the others get ErrInUse, if each may lock its folder (flock, which
-	// needs the right to read it).
+	// RemoveSocket is smfi_opensocket's argument: remove a unix socket that is at Addr and that
+	// nobody answers on. Of servers that start on it at once one runs, and the others get ErrInUse,
+	// if each may lock its folder (flock, which needs the right to read it).
 	RemoveSocket bool
 
-	// SocketMode are the permissions of the unix socket, 0o660 for instance, from its first moment. 0 leaves them to the
-	// umask. An MTA needs to be allowed to write to the socket.
+	// SocketMode are the permissions of the unix socket, 0o660 for instance, from its first moment.
+	// 0 leaves them to the umask. An MTA needs to be allowed to write to the socket.
 	SocketMode fs.FileMode
 
 	// MaxBody is how many bytes of a body Message is given: no C function. 0 is 100 MiB. An MTA that has SMFIP_SKIP stops
@@ -85,9 +86,10 @@ type Server struct {
 	// the rest is dropped. NoBody: Message reads no body, and the MTA sends none.
 	MaxBody int64
 
-	// TempDir is where bodies over 256 KiB are kept for Message, in files that have no name: no C function. "" is
-	// os.TempDir's. A folder in memory (tmpfs) holds them in memory. ListenAndServe fails with the system's error if a
-	// file cannot be made and written there, unless MaxBody is at most 256 KiB.
+	// TempDir is where bodies over 256 KiB are kept for Message, in files that have no name: no C
+	// function. "" is os.TempDir's. A folder in memory (tmpfs) holds them in memory. ListenAndServe
+	// fails with the system's error if a file cannot be made and written there, unless MaxBody is
+	// at most 256 KiB.
 	TempDir string
 
 	// Limits bound what is collected for Message: no C function.

@@ -27,8 +27,9 @@ func (srv *Server) raiseProcs() (restore func()) {
 	}
 }
 
-// makePoller has Go make its network poller while there are descriptors for it. Go makes it at the process's first timer,
-// and ends the process if it cannot: that may be when as many MTAs have connected as the process may have descriptors.
+// makePoller has Go make its network poller while there are descriptors for it. Go makes it at the
+// process's first timer, and ends the process if it cannot: that may be when as many MTAs have
+// connected as the process may have descriptors.
 func makePoller() error {
 	var room [2]int // as many as it takes
 	if err := syscall.Pipe2(room[:], syscall.O_CLOEXEC); err != nil {

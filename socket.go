@@ -22,7 +22,8 @@ type socket struct {
 // dialTimeout is how long the own socket, or somebody else's at the same path, may take to answer.
 const dialTimeout = time.Second
 
-// openSocket opens the socket that libmilter is to serve. Its errors say why: libmilter writes that to syslog alone.
+// openSocket opens the socket that libmilter is to serve. Its errors say why: libmilter writes that
+// to syslog alone.
 func openSocket(addr address, remove bool, mode fs.FileMode, backlog int) (*socket, error) {
 	sock := &socket{addr: addr, network: addr.network, target: addr.hostPort()}
 	var err error
@@ -32,7 +33,8 @@ func openSocket(addr address, remove bool, mode fs.FileMode, backlog int) (*sock
 	case "fd":
 		sock.network, sock.target, err = fdAddr(addr.fd)
 		if err != nil {
-			return nil, fmt.Errorf("%w: address %q is no listening socket: %w", ErrArgument, addr.text, err)
+			return nil, fmt.Errorf("%w: address %q is no listening socket: %w",
+				ErrArgument, addr.text, err)
 		}
 	}
 	if err := smfiSetconn(addr.text); err != nil {

@@ -64,5 +64,6 @@ func TestStarvedAtOnce(t *testing.T) {
 	t.Parallel()
 	p := spawn(t, starved, withArg("0"))
 	p.awaitExit()
-	assert.Equal(t, "milter: smfi_opensocket: no file descriptors for Go's network poller: too many open files", p.awaitName("ended").Args[0])
+	assert.Equal(t, "milter: smfi_opensocket: no file descriptors for Go's network poller: too many open files",
+		p.awaitName("ended").Args[0])
 }

@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// This file makes unix sockets. libmilter binds by path, under whatever umask there is, and removes what is at that path
-// when it stops; so it is given a socket that listens already, and does not know where.
+// This file makes unix sockets. libmilter binds by path, under whatever umask there is, and removes
+// what is at that path when it stops; so it is given a socket that listens already, and does not
+// know where.
 
 // unixSocket is a server's unix socket in the file system.
 type unixSocket struct {
@@ -57,7 +58,8 @@ func (u *unixSocket) listen(fd int, remove bool, mode fs.FileMode, backlog int) 
 		err = u.hold()
 	}
 	if err == nil && mode != 0 && u.file.Mode().Perm() != mode {
-		err = fmt.Errorf("the permissions are %v, not SocketMode's %v: has the folder a default ACL?", u.file.Mode().Perm(), mode)
+		err = fmt.Errorf("the permissions are %v, not SocketMode's %v: has the folder a default ACL?",
+			u.file.Mode().Perm(), mode)
 	}
 	if err == nil {
 		err = syscall.Listen(fd, backlog)
@@ -120,16 +122,17 @@ func (u *unixSocket) close() {
 	}
 }
 
-// lockPause and lockTries are how long lockFolder waits: two seconds in all. A server holds the lock for milliseconds, or
-// for dialTimeout if somebody else's socket does not answer.
+// lockPause and lockTries are how long lockFolder waits: two seconds in all. A server holds the
+// lock for milliseconds, or for dialTimeout if somebody else's socket does not answer.
 const (
 	lockPause = 5 * time.Millisecond
 	lockTries = 400
 )
 
-// lockFolder keeps other servers away from the folder's sockets until unlock. A folder that cannot be locked, as it must
-// not be read, its file system has no locks or somebody else keeps it locked, keeps no server from starting: two that then
-// find the same old socket at the same moment may both remove it, and the first to bind is the one that nobody reaches.
+// lockFolder keeps other servers away from the folder's sockets until unlock. A folder that cannot
+// be locked, as it must not be read, its file system has no locks or somebody else keeps it locked,
+// keeps no server from starting: two that then find the same old socket at the same moment may both
+// remove it, and the first to bind is the one that nobody reaches.
 func lockFolder(dir string) (unlock func()) {
 	fd, err := syscall.Open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -142,12 +145,13 @@ func lockFolder(dir string) (unlock func()) {
 		time.Sleep(lockPause)
 	}
 	return func() {
-		_ = syscall.Flock(fd, syscall.LOCK_UN) // a process that is just being started has a copy of fd
+		_ = syscall.Flock(fd, syscall.LOCK_UN) // a process that is just being started has fd too
 		_ = syscall.Close(fd)
 	}
 }
 
-// clearPath looks at what is at the path, and removes, if it may, a socket that nobody answers on; nothing else.
+// clearPath looks at what is at the path, and removes, if it may, a socket that nobody answers on;
+// nothing else.
 func clearPath(addr address, remove bool) error {
 	info, err := os.Lstat(addr.path)
 	switch {
@@ -156,30 +160,34 @@ func clearPath(addr address, remove bool) error {
 	case err != nil:
 		return fmt.Errorf("bind %s: %w", addr.text, err)
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("bind %s: there is a file that is no socket, it is left alone: %w", addr.text, fs.ErrExist)
+		return fmt.Errorf("bind %s: there is a file that is no socket, it is left alone: %w",
+			addr.text, fs.ErrExist)
 	}
 	conn, err := net.DialTimeout("unix", addr.path, dialTimeout)
 	switch {
 	case err == nil:
 		_ = conn.Close()
-		return fmt.Errorf("bind %s: %w: somebody answers on the socket: %w", addr.text, ErrInUse, syscall.EADDRINUSE)
+		return fmt.Errorf("bind %s: %w: somebody answers on the socket: %w",
+			addr.text, ErrInUse, syscall.EADDRINUSE)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case !errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("bind %s: %w: there is a socket, and it cannot be told whether somebody answers on it: %w", addr.text,
-			ErrInUse, err)
+		return fmt.Errorf("bind %s: %w: there is a socket, "+
+			"and it cannot be told whether somebody answers on it: %w", addr.text, ErrInUse, err)
 	case !remove:
-		return fmt.Errorf("bind %s: a socket was left there by a process that has ended, remove it or set RemoveSocket: %w",
-			addr.text, syscall.EADDRINUSE)
+		return fmt.Errorf("bind %s: a socket was left there by a process that has ended, "+
+			"remove it or set RemoveSocket: %w", addr.text, syscall.EADDRINUSE)
 	}
 	if err := os.Remove(addr.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("bind %s: a socket was left there by a process that has ended: %w", addr.text, err)
+		return fmt.Errorf("bind %s: a socket was left there by a process that has ended: %w",
+			addr.text, err)
 	}
 	return nil
 }
 
-// lend gives libmilter the socket to serve. libmilter takes no descriptors (Debian's addition apart), so it opens a
-// placeholder in a folder that nobody else may enter, and the placeholder's descriptor becomes one of the socket's.
+// lend gives libmilter the socket to serve. libmilter takes no descriptors (Debian's addition
+// apart), so it opens a placeholder in a folder that nobody else may enter, and the placeholder's
+// descriptor becomes one of the socket's.
 func lend(fd int, addr address) error {
 	err := lendBy(fd, os.TempDir(), "milter-")
 	if err == nil {
@@ -208,7 +216,7 @@ func lendBy(fd int, parent, prefix string) error {
 	if err := smfiSetconn(placeholder.text); err != nil {
 		return err
 	}
-	syscall.ForkLock.RLock() // libmilter makes its socket close-on-exec a moment after it has made it
+	syscall.ForkLock.RLock() // libmilter's socket is close-on-exec a moment after it was made
 	err = smfiOpensocket()
 	syscall.ForkLock.RUnlock()
 	_ = os.Remove(path)

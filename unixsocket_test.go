@@ -20,7 +20,8 @@ import (
 	milter "github.com/libmilter/go-libmilter"
 )
 
-// creating creates files while servers bind, and reports the permissions of those that the umask is not to blame for.
+// creating creates files while servers bind, and reports the permissions of those that the umask is
+// not to blame for.
 var creating = register("creating", func(e *child) *milter.Server {
 	syscall.Umask(0)
 	done := make(chan struct{})
@@ -61,7 +62,8 @@ func TestSocketModeIsTheSocketsAlone(t *testing.T) {
 	assert.Equal(t, []string{"----------"}, p.awaitName("wrong").Args)
 }
 
-// Whoever may write to the folder, and puts a link in the socket's place, has nobody change the mode of another file.
+// Whoever may write to the folder, and puts a link in the socket's place, has nobody change the
+// mode of another file.
 func TestSocketModeFollowsNoLink(t *testing.T) {
 	t.Parallel()
 	for range 30 {
@@ -89,7 +91,8 @@ func TestSocketModeFollowsNoLink(t *testing.T) {
 	}
 }
 
-// Where the folder's default ACL allows less than SocketMode, the server says so instead of listening in vain.
+// Where the folder's default ACL allows less than SocketMode, the server says so instead of
+// listening in vain.
 func TestSocketModeAgainstACL(t *testing.T) {
 	t.Parallel()
 	dir := tempDir(t)
@@ -107,6 +110,8 @@ func TestSocketModeAgainstACL(t *testing.T) {
 		": the permissions are -rw-r-----, not SocketMode's -rw-rw----: has the folder a default ACL?")
 	assert.Len(t, listing(t, dir), 1)
 }
+
+const inUseText = ": in use: somebody answers on the socket: address already in use"
 
 // released starts when the pipe that it inherits is closed, and reports an error.
 var released = register("released", func(e *child) *milter.Server {
@@ -149,8 +154,8 @@ func TestStartTogether(t *testing.T) {
 		for range filters - 1 {
 			select {
 			case p := <-failed:
-				assert.Equal(t, []string{"milter: smfi_opensocket: bind unix:" + path + ": in use: somebody answers on the socket: address already in use",
-					"in use"}, p.awaitName("failed").Args)
+				assert.Equal(t, []string{"milter: smfi_opensocket: bind unix:" + path + inUseText, "in use"},
+					p.awaitName("failed").Args)
 			case <-time.After(waitLong):
 				require.Fail(t, "more than one filter serves")
 			}
@@ -219,7 +224,8 @@ func watch(t testing.TB, dir string) (happened func() []string) {
 	}
 }
 
-// A filter whose path another one has taken, and the file beside it, stops without touching the folder.
+// A filter whose path another one has taken, and the file beside it, stops without touching the
+// folder.
 func TestStopTouchesNothing(t *testing.T) {
 	t.Parallel()
 	for user, options := range map[string][]option{"same user": nil, "nobody": {asNobody}} {
@@ -262,8 +268,8 @@ func TestStartUnixAt(t *testing.T) {
 	for _, arg := range []string{"remove", ""} {
 		second := spawn(t, startFailing, inDir, withArg(arg))
 		second.awaitExit()
-		assert.Equal(t, []string{"milter: smfi_opensocket: bind unix:@s: in use: somebody answers on the socket: address already in use",
-			"false", "false", "true"}, second.awaitName("failed").Args)
+		assert.Equal(t, []string{"milter: smfi_opensocket: bind unix:@s" + inUseText, "false", "false", "true"},
+			second.awaitName("failed").Args)
 	}
 	assert.Equal(t, before, listing(t, dir))
 	p.stop()
@@ -276,7 +282,9 @@ func TestStartUnixWithoutTemp(t *testing.T) {
 	withTemp := func(dir string) option {
 		return func(p *process) { p.cmd.Env = append(p.cmd.Environ(), "TMPDIR="+dir) }
 	}
-	for name, dir := range map[string]string{"none": "/nowhere", "no files": "/proc/self", "long": "/tmp/" + strings.Repeat("x", 100)} {
+	for name, dir := range map[string]string{
+		"none": "/nowhere", "no files": "/proc/self", "long": "/tmp/" + strings.Repeat("x", 100),
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, recording, withTemp(dir))
@@ -294,8 +302,8 @@ func TestStartUnixWithoutTemp(t *testing.T) {
 		require.NoError(t, os.Mkdir(path, 0o777))
 		p := spawn(t, startFailing, withTemp("/nowhere"), withAddr("unix:"+path+"/s"))
 		p.exits()
-		assert.Regexp(t, "^milter: smfi_opensocket: bind "+p.Addr+": libmilter is handed the socket by way of a temporary folder, "+
-			"which can be neither in os.TempDir's \\(stat /nowhere: no such file or directory\\) "+
+		assert.Regexp(t, "^milter: smfi_opensocket: bind "+p.Addr+
+			": libmilter is handed the socket by way of a temporary folder, which can be neither in os.TempDir's \\(stat /nowhere: no such file or directory\\) "+
 			"nor beside the socket \\(bind "+path+"/.milter-[0-9]+/s: file name too long\\)$", p.awaitName("failed").Args[0])
 		assert.Len(t, listing(t, path), 1)
 	})
@@ -307,7 +315,8 @@ var inheriting = register("inheriting", func(e *child) *milter.Server {
 	cb.Helo = func(s *milter.Session, _ string) milter.Status {
 		read, write, _ := os.Pipe()
 		null, _ := os.Open(os.DevNull)
-		p, err := os.StartProcess("/bin/ls", []string{"ls", "-l", "/proc/self/fd"}, &os.ProcAttr{Files: []*os.File{null, write, null}})
+		p, err := os.StartProcess("/bin/ls", []string{"ls", "-l", "/proc/self/fd"},
+			&os.ProcAttr{Files: []*os.File{null, write, null}})
 		_ = write.Close()
 		listed, _ := io.ReadAll(read)
 		e.emit(s.ID(), "inherited", strings.Contains(string(listed), "socket:"), string(listed), err)

@@ -159,8 +159,8 @@ func orElse(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// ParseAddress reads a filter's address as Dial takes it, and gives what net.Dial takes. The error for host:port and the
-// like has the right spelling.
+// ParseAddress reads a filter's address as Dial takes it, and gives what net.Dial takes. The error
+// for host:port and the like has the right spelling.
 func ParseAddress(s string) (network, address string, err error) {
 	if strings.HasPrefix(s, "/") {
 		return "unix", s, nil

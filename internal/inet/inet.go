@@ -1,5 +1,6 @@
-// Package inet knows how the address of a filter on TCP is mistaken: libmilter wants inet:port@host, most else has
-// host:port, and libmilter takes what it does not know for the path of a unix socket.
+// Package inet knows how the address of a filter on TCP is mistaken: libmilter wants
+// inet:port@host, most else has host:port, and libmilter takes what it does not know for the path
+// of a unix socket.
 package inet
 
 import (
@@ -8,9 +9,9 @@ import (
 	"strings"
 )
 
-// Meant returns the inet or inet6 address that text was meant to be: a port, a port and a host in either order, or a host
-// alone, with another program's prefix ("tcp:") or none. It returns "" if text looks like none of them. A text with a slash
-// is a path.
+// Meant returns the inet or inet6 address that text was meant to be: a port, a port and a host in
+// either order, or a host alone, with another program's prefix ("tcp:") or none. It returns "" if
+// text looks like none of them. A text with a slash is a path.
 func Meant(text string) string {
 	kind, rest := cutKind(text)
 	host, port := split(rest)
@@ -21,7 +22,8 @@ func Meant(text string) string {
 		port = "port"
 	}
 	family := "inet"
-	if isIP := net.ParseIP(host) != nil; strings.Contains(host, ":") || strings.HasSuffix(kind, "6") && !isIP {
+	isIP := net.ParseIP(host) != nil
+	if strings.Contains(host, ":") || strings.HasSuffix(kind, "6") && !isIP {
 		family = "inet6"
 	}
 	switch {
@@ -73,7 +75,8 @@ func isPort(text string) bool {
 	return err == nil && n > 0
 }
 
-// isHost reports whether a text without a port can be nothing but a host: a name with dots may be a file's.
+// isHost reports whether a text without a port can be nothing but a host: a name with dots may be a
+// file's.
 func isHost(text string) bool {
 	return text == "localhost" || net.ParseIP(text) != nil
 }

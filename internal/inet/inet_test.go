@@ -80,7 +80,10 @@ func TestMeant(t *testing.T) {
 // What is meant is an address that needs no help, unless its port is still to be named.
 func TestMeantIsRight(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"inet:8890", "inet:8890@localhost", "inet:8890@127.0.0.1", "inet6:8890", "inet6:8890@[::1]", "inet6:8890@localhost"} {
+	for _, text := range []string{
+		"inet:8890", "inet:8890@localhost", "inet:8890@127.0.0.1",
+		"inet6:8890", "inet6:8890@[::1]", "inet6:8890@localhost",
+	} {
 		assert.Equal(t, text, Meant(text))
 	}
 }
