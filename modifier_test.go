@@ -496,7 +496,12 @@ func TestBetweenPieces(t *testing.T) {
 			t.Parallel()
 			p := start(t, piecewise, withArg(calls))
 			w := p.session()
-			assert.Equal(t, append(tc.want, reply('c')), w.end())
+			w.Write('E') // to an MTA that takes all
+			var got packets
+			for len(got) <= len(tc.want) {
+				got = append(got, w.Read())
+			}
+			assert.Equal(t, append(tc.want, reply('c')), got)
 			w.Quit()
 			p.stop()
 			logs := p.named("log")
