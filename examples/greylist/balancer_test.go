@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -172,7 +171,7 @@ func (b *haproxy) dial() (*miltertest.Conn, error) { return miltertest.Postfix()
 
 // A filter that is deployed anew behind the balancer: no session meets one that refuses, and those that are open go on.
 func TestDrainBehindHaproxy(t *testing.T) {
-	args := []string{"-redis", startRedis(t).url, "-store-timeout", "10s", "-drain-delay", "2s", "-drain", "1m"}
+	args := []string{"-redis", startRedis(t).url, "-store-timeout", "10s", "-drain-delay", "1h", "-drain", "1m"}
 	leaving, staying := startProgram(t, args...), startProgram(t, args...)
 	b := startHaproxy(t, leaving, staying)
 
@@ -185,11 +184,18 @@ func TestDrainBehindHaproxy(t *testing.T) {
 	require.Positive(t, leaving.sessions())
 	require.Positive(t, staying.sessions())
 
-	leaving.terminate()
-	for until := time.Now().Add(3 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+	served := func() bool {
 		c, err := b.dial()
 		require.NoError(t, err)
 		c.Quit()
+		return b.stats(leaving)["status"] == "DOWN"
+	}
+	leaving.terminate()
+	require.True(t, harness.Poll(served), "HAProxy does not see that a filter leaves")
+	leaving.terminate() // the delay is over
+	require.True(t, harness.Poll(func() bool { served(); return refuses(leaving) }))
+	for range 20 {
+		served()
 	}
 	for i, c := range open {
 		c.Connect("client.example.org", &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 40000})

@@ -71,7 +71,7 @@ func (cfg *config) flags() *flag.FlagSet {
 	fs.TextVar(&cfg.whitelist.clients, "whitelist-clients", domainList{}, "verified client names that pass, with all names below them"+file)
 	fs.TextVar(&cfg.whitelist.recipients, "whitelist-recipients", recipientList{}, "recipients that get mail at once: user@domain, domain or user@"+file)
 
-	fs.DurationVar(&cfg.drainDelay, "drain-delay", 0, "how long after SIGTERM new sessions are still let in, while /readyz fails")
+	fs.DurationVar(&cfg.drainDelay, "drain-delay", 0, "how long after SIGTERM new sessions are still let in, while /readyz fails; a second SIGTERM ends that")
 	fs.DurationVar(&cfg.drain, "drain", 30*time.Second, "how long open sessions may go on after that")
 	fs.VisitAll(func(f *flag.Flag) { f.Usage += " (" + envName(f.Name) + ")" })
 	return fs

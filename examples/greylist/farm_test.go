@@ -39,7 +39,7 @@ func startFarm(t *testing.T, n int, args ...string) *farm {
 	requireHaproxy(t)
 	f := &farm{t: t, redis: startRedis(t, redisPersistence(t)...)}
 	f.args = append([]string{"-redis", f.redis.url, "-whitelist-networks", "", "-delay", farmDelay.String(),
-		"-drain-delay", "2s", "-drain", "1m"}, args...)
+		"-drain-delay", "1h", "-drain", "1m"}, args...)
 	for range n {
 		f.startFilter()
 	}

@@ -95,11 +95,17 @@ func (p *program) serve(ctx context.Context) error {
 	return <-drained
 }
 
-// drain says first that no new mail should come, gives those who balance time to see it, and then waits for open sessions.
+// drain says first that no new mail should come, gives those who balance time to see it, which a second signal ends, and then
+// waits for open sessions.
 func (p *program) drain() error {
+	again, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
 	p.ready.Store(false)
 	p.logger.Info("draining", "delay", p.cfg.drainDelay.String(), "sessions", p.srv.Stats().SessionsOpen)
-	time.Sleep(p.cfg.drainDelay)
+	select {
+	case <-time.After(p.cfg.drainDelay):
+	case <-again.Done():
+	}
 
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.drain)
 	defer cancel()

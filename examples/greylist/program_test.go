@@ -144,7 +144,7 @@ func TestProbesAreNoSessions(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	p := startProgram(t, "-redis", startRedis(t).url, "-store-timeout", "10s", "-drain-delay", "1s", "-drain", "1m")
+	p := startProgram(t, "-redis", startRedis(t).url, "-store-timeout", "10s", "-drain-delay", "1h", "-drain", "1m")
 	c := p.open()
 	p.terminate()
 	require.True(t, harness.Poll(func() bool { return p.get("/readyz") == "503 not ready" }))
@@ -154,7 +154,8 @@ func TestDrain(t *testing.T) {
 	require.Equal(t, 451, late.RcptTo("<b@example.com>").Code)
 	late.Quit()
 
-	require.True(t, harness.Poll(func() bool { // the delay is over: who comes now is refused
+	p.terminate() // the delay is over: who comes now is refused
+	require.True(t, harness.Poll(func() bool {
 		refused, err := miltertest.Postfix().Dial(p.addr)
 		if err == nil {
 			refused.Close()

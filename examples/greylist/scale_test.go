@@ -229,6 +229,7 @@ func (s *scale) drain(t *testing.T, leaving *process) {
 		leaving.terminate()
 		s.balancer.waitFor(leaving, "DOWN")
 		s.goesOn(enough)
+		leaving.terminate() // the delay is over
 		require.True(t, harness.Poll(func() bool { return refuses(leaving) }))
 		require.Equal(t, "200 ok", leaving.get("/healthz"), "it has sessions")
 		for _, h := range sessions {
