@@ -83,7 +83,8 @@ type Server struct {
 
 	// MaxBody is how many bytes of a body Message is given: no C function. 0 is 100 MiB. An MTA that has SMFIP_SKIP stops
 	// sending there if MaxBody was set, for which it has to wait for an answer to each piece; otherwise it sends all, and
-	// the rest is dropped. NoBody: Message reads no body, and the MTA sends none.
+	// the rest is dropped. NoBody: Message reads no body, and the MTA sends none. A body that was not seen whole
+	// (Message.Truncated, NoBody) must not be replaced by what was seen of it: that cuts the mail.
 	MaxBody int64
 
 	// TempDir is where bodies over 256 KiB are kept for Message, in files that have no name: no C
