@@ -24,7 +24,7 @@ func TestFiltersAgree(t *testing.T) {
 	t.Parallel()
 	same, output := command(t, "-n=60", "-batch=30", "-models=installed")
 	assert.True(t, same, "%s", output)
-	assert.Contains(t, output, "seed 1: 180 sessions, ")
+	assert.Contains(t, output, "seed 1: 240 sessions, ")
 	assert.Contains(t, output, ": 0 differences")
 }
 
@@ -74,9 +74,9 @@ func TestBlindRunFails(t *testing.T) {
 func TestWrongFlags(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		`libmilter has no model "x": write pool, threads or installed`: {"-models=x"},
-		`there is no policy "x", only negotiate, default and some`:     {"-policies=x"},
-		"-session needs one of -models and one of -policies":           {"-session=3"},
+		`libmilter has no model "x": write pool, threads or installed`:      {"-models=x"},
+		`there is no policy "x", only negotiate, default, some and message`: {"-policies=x"},
+		"-session needs one of -models and one of -policies":                {"-session=3"},
 		`unknown argument "x"`:                                      {"x"},
 		"-batch and -workers must be at least 1":                    {"-batch=0"},
 		"-hostile needs -asan, which looks at what is not compared": {"-hostile"},
