@@ -38,10 +38,10 @@ func (s Session) String() string {
 func All() (all []Session) {
 	for place := range AllPlaces {
 		for times := range 3 {
-			if times == 0 && place > 0 {
-				continue
-			}
 			for _, reset := range []string{"", "MailFrom", "RcptTo"} {
+				if times == 0 && place > 0 || times == 2 && reset != "" { // nothing that others are not
+					continue
+				}
 				for shape := range 4 {
 					all = append(all, Session{place, times, reset, shape&1 != 0, shape&2 != 0})
 				}
