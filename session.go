@@ -179,6 +179,10 @@ func (s *Session) Negotiated() (Action, Protocol) {
 // libmilter wants them: "i" (the queue id), "{client_addr}". Which macros come at which step is the MTA's choice; ask
 // with Server.Macros or Negotiation.SetSymList.
 //
+// A peer that sends a macro packet with a name and no value makes libmilter's own smfi_getsymval read memory that is not its
+// own, which can end the process, in C as here. No MTA does that: nobody else is to reach the filter's socket. The library
+// asks for macros itself only where an edit of a Header, SMFIP_RCPT_REJ or a line of the log about a mail needs one.
+//
 // Source: smfi_getsymval.html; Postfix's MILTER_README and Sendmail's operations guide list the macros.
 func (s *Session) Macro(name string) (value string, ok bool) {
 	if checkFilled("macro name", name) != nil {
