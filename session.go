@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/mattn/go-pointer"
@@ -40,6 +41,7 @@ type Session struct {
 	origin origin // of collected mails
 
 	failed   step           // where a handler failed that has no answer, until one is given in its place
+	replied  atomic.Bool    // there is one of the two below: most callbacks have none to look for
 	recorded *recordedReply // Reply's, in the callback that runs
 	unused   struct {       // SetReply's, which libmilter keeps and which has not gone out
 		status Status // that it goes with; SMFIS_CONTINUE: there is none
@@ -306,6 +308,7 @@ func (s *Session) Reply(code int, xcode string, lines ...string) Status {
 	}
 	err := s.do("smfi_setreply", func() error {
 		s.recorded = &recordedReply{fit, status}
+		s.replied.Store(true)
 		return nil
 	})
 	if err != nil {
@@ -337,6 +340,7 @@ func (s *Session) setReply(op, rcode string, set func() error) error {
 		if err := set(); err != nil {
 			return err
 		}
+		s.replied.Store(true)
 		s.unused.status, s.unused.at = SMFIS_TEMPFAIL, s.step
 		if rcode[0] == '5' {
 			s.unused.status = SMFIS_REJECT
@@ -371,6 +375,9 @@ func (s *Session) queueID() string {
 // settleReply hands a recorded reply to libmilter, if the callback returns the status that goes
 // with it and the MTA waits for an answer. It tells of replies that do not go out.
 func (s *Session) settleReply(st step, status Status) {
+	if !s.replied.Load() {
+		return
+	}
 	if r := s.takeRecorded(); r != nil {
 		switch {
 		case !s.answers(st):
@@ -397,6 +404,7 @@ func (s *Session) settleUnused(st step, status Status) Status {
 	if status == s.unused.status && s.answers(st) {
 		s.unused.status = SMFIS_CONTINUE
 	}
+	s.replied.Store(s.recorded != nil || s.unused.status != SMFIS_CONTINUE)
 	if s.unused.at != st {
 		return SMFIS_CONTINUE
 	}
