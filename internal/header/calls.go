@@ -150,18 +150,14 @@ func mayMove(now, fields []Field, t Terms) bool {
 
 // changes returns the calls for the fields that are changed or deleted, from the last to the first.
 func changes(sent, fields []Field) (calls []Call) {
+	if onlyAdded(sent, fields) {
+		return nil
+	}
 	now := make([]*Field, len(sent))
-	kept := 0
 	for i, f := range fields {
 		if f.Origin > 0 {
 			now[f.Origin-1] = &fields[i]
-			if f.Value == sent[f.Origin-1].Value {
-				kept++
-			}
 		}
-	}
-	if kept == len(sent) {
-		return nil
 	}
 	numbers := number(sent)
 	for i, f := range slices.Backward(sent) {

@@ -168,12 +168,11 @@ func (l *List) open() {
 	if l.order != nil {
 		return
 	}
-	l.order = &sequence{}
 	entries := make([]entry, len(l.sent))
 	for i, f := range l.sent {
 		entries[i] = entry{f, int64(i) * apart}
-		l.order.add(&entries[i])
 	}
+	l.order = newSequence(entries)
 }
 
 // short reports whether entries are looked through for a name.

@@ -13,7 +13,24 @@ type sequence struct {
 	length int
 }
 
-const longest = 512 // entries of a piece
+const (
+	longest = 512 // entries of a piece
+	spare   = 8   // for which a new piece has room
+)
+
+// newSequence returns the sequence of entries that are in order.
+func newSequence(entries []entry) *sequence {
+	s := &sequence{length: len(entries)}
+	for i := 0; i < len(entries); i += longest / 2 {
+		end := min(i+longest/2, len(entries))
+		piece := make([]*entry, 0, end-i+spare)
+		for k := i; k < end; k++ {
+			piece = append(piece, &entries[k])
+		}
+		s.pieces = append(s.pieces, piece)
+	}
+	return s
+}
 
 // at returns the i-th entry. It panics if there are fewer.
 func (s *sequence) at(i int) *entry {
