@@ -9,6 +9,9 @@ import (
 	"github.com/libmilter/go-libmilter/internal/check"
 )
 
+// The package that fits replies knows no C: the compiler sees that it has libmilter's number of lines.
+var _ = [1]struct{}{}[check.MaxReplyLines-maxReplyLines]
+
 // maxReplyText is how long a line of a reply may be: MAXREPLYLEN in libmilter's smfi.c.
 const maxReplyText = 980
 

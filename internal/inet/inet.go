@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/libmilter/go-libmilter/internal/ascii"
 )
 
 // Meant returns the inet or inet6 address that text was meant to be: a port, a port and a host in
@@ -38,7 +40,7 @@ func Meant(text string) string {
 // cutKind takes what stands before an address away.
 func cutKind(text string) (kind, rest string) {
 	for _, kind := range []string{"tcp", "tcp4", "tcp6", "inet", "inet6", "unix", "local"} {
-		if head := kind + ":"; len(text) > len(head) && strings.EqualFold(text[:len(head)], head) {
+		if head := kind + ":"; len(text) > len(head) && ascii.EqualFold(text[:len(head)], head) {
 			return kind, strings.TrimPrefix(text[len(head):], "//")
 		}
 	}
